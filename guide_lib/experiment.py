@@ -1,0 +1,201 @@
+"""One face, end to end, into a folder.
+
+    networks = load_networks(resolution=256)
+    w_u      = invert_photo(networks, photo, folder)
+    report   = forget(networks, w_u, ufo_target(w_u, networks.generator.w_avg), settings, folder)
+
+Every function picks up what an interrupted run left in its folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from filelock import FileLock, Timeout
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
+from guide_lib.assets import shipped
+from guide_lib.checkpoint import save_tensors
+from guide_lib.errors import GuideError
+from guide_lib.generators import Generator, load_generator
+from guide_lib.inversion import InversionSettings, inversion_steps
+from guide_lib.metrics import Report, evaluate, identity_similarity, render
+from guide_lib.perception.identity import Embedder, load_embedder, load_judge
+from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.plots import before_after, loss_curves
+from guide_lib.unlearning import Step, UnlearningSettings, unlearn
+
+OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Everything pretrained that a run needs; embedder in the loss, judge only in the metrics."""
+
+    generator: Generator
+    perceptual: LPIPS
+    embedder: Embedder
+    judge: Embedder
+
+
+def load_networks(
+    name: str = "mobilestylegan-ffhq", resolution: int = 256, device: str | torch.device | None = None
+) -> Networks:
+    """Fetch (once) and load the generator, LPIPS, the loss's embedder and the judge."""
+    return Networks(
+        load_generator(name, resolution, device),
+        load_lpips("alex", device),
+        load_embedder(device=device),
+        load_judge(device=device),
+    )
+
+
+def other_people(generator: Generator, count: int = 32) -> Tensor:
+    """Latents of `count` people that no run trains on: even ones at truncation 1, odd ones at 0.7."""
+    rng = torch.Generator().manual_seed(OTHERS_SEED)
+    ws = generator.sample(count, rng)
+    typical = torch.lerp(generator.w_avg.expand_as(ws), ws, 0.7)
+    odd = torch.arange(count, device=ws.device) % 2 == 1
+    return torch.where(odd[:, None, None], typical, ws)
+
+
+def sample_person(generator: Generator, seed: int, truncation: float = 1.0) -> Tensor:
+    """The person that `seed` draws, w_u [1, rows, w_dim]: the paper's Random scenario."""
+    return generator.sample(1, torch.Generator().manual_seed(seed), truncation)
+
+
+def portrait() -> Path:
+    """The bundled public-domain portrait (NASA)."""
+    return shipped("portrait.png")
+
+
+@contextmanager
+def run_folder(path: Path) -> Iterator[Path]:
+    """Make the folder of a run and hold it, so that two runs cannot write into each other.
+
+    Raises:
+        GuideError: it cannot be written, another run holds it, or the run inside ran out of memory.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock", timeout=0):
+            yield path
+    except Timeout:
+        raise GuideError(f"Another run is writing to {path}; choose another folder with --out.") from None
+    except torch.OutOfMemoryError:
+        raise GuideError("The device ran out of memory; use a smaller --resolution or --device cpu.") from None
+    except OSError as error:
+        raise GuideError(f"Cannot write to {path} ({error.strerror}); choose another folder with --out.") from error
+
+
+def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """A progress bar on standard error around an iterator of steps."""
+    return iter(tqdm(steps, total=total, desc=title, unit="step", dynamic_ncols=True))
+
+
+def invert_photo(
+    networks: Networks, photo: Tensor, folder: Path, settings: InversionSettings | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """Invert an aligned photo [1, 3, S, S]; keep the latents of both spaces in `folder`/inversion.safetensors.
+
+    Returns w_u [1, rows, w_dim] and the judge's cosine between the photo and its inversion in W and in W+.
+    """
+    settings = settings or InversionSettings()
+    digest = hashlib.sha256(photo.cpu().numpy().tobytes() + repr(settings).encode()).hexdigest()[:16]
+    path = folder / f"inversion-{networks.generator.resolution}-{digest}.safetensors"
+    if not path.exists():
+        steps = inversion_steps(
+            networks.generator, photo, settings, perceptual=networks.perceptual, embedder=networks.embedder
+        )
+        last = {step.space: step.ws for step in bar(steps, settings.steps_w + settings.steps_w_plus, "inverting")}
+        save_tensors(path, last)
+    found = {space: ws.to(networks.generator.w_avg) for space, ws in load_file(path).items()}
+    pictures = render(networks.generator, torch.cat(list(found.values())))
+    cosines, _ = identity_similarity(networks.judge, photo.cpu().expand(len(found), -1, -1, -1), pictures)
+    return found["W+" if "W+" in found else "W"], dict(zip(found, cosines.tolist(), strict=True))
+
+
+def forget(
+    networks: Networks,
+    w_u: Tensor,
+    w_t: Tensor,
+    settings: UnlearningSettings,
+    folder: Path,
+    photo: Tensor | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Report:
+    """Unlearn one person and write before_after.png, curves.png, losses.csv, metrics.json and student.safetensors.
+
+    `photo` [1, 3, S, S] is shown beside the result; `facts` are added to metrics.json. While it runs, the state is
+    kept in checkpoint.safetensors; an interrupted run continues from there.
+    """
+    checkpoint = folder / "checkpoint.safetensors"
+    steps = unlearn(
+        networks.generator,
+        w_u,
+        w_t,
+        settings,
+        perceptual=networks.perceptual,
+        embedder=networks.embedder,
+        checkpoint=checkpoint,
+    )
+    history = list(_recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv"))
+    student = history[-1].student
+    save_tensors(folder / "student.safetensors", student.trainable_parameters())
+    others = other_people(networks.generator)
+    report = evaluate(student, networks.generator, w_u, others, networks.judge, networks.perceptual)
+    metrics = report.as_dict() | (facts or {}) | {"settings": asdict(settings)}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    loss_curves(history).save(folder / "curves.png")
+    _hero(networks.generator, student, w_u, others[:8], report, photo).save(folder / "before_after.png")
+    checkpoint.unlink(missing_ok=True)
+    return report
+
+
+def _hero(
+    before: Generator, after: Generator, w_u: Tensor, others: Tensor, report: Report, photo: Tensor | None
+) -> Image.Image:
+    ws = torch.cat([w_u, others])
+    drawn, redrawn = render(before, ws), render(after, ws)
+    caption = (
+        f"Identity cosine by an independent judge, before against after: the erased person {report.id:.2f}, "
+        f"{report.others} other people {report.retention:.2f} on average (lowest {report.retention_min:.2f})."
+    )
+    return before_after(drawn[0], redrawn[0], list(drawn[1:]), list(redrawn[1:]), caption, photo)
+
+
+def _recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
+    """Pass the steps on and write their losses, one line a step; a resumed run appends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = ["step", "local", "adjacency", "global", "total"]
+    rows = _kept_rows(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        first = None
+        for step in steps:
+            if first is None:
+                first = step.index
+                writer.writerows(row for row in rows if int(row["step"]) < first)
+            writer.writerow({"step": step.index} | step.losses)
+            file.flush()
+            yield step
+
+
+def _kept_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if all(row.values())]

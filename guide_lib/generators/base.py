@@ -1,0 +1,82 @@
+"""The one interface that every generator, flat or three-dimensional, offers to the method."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera shared by a whole batch: yaw and pitch in degrees, (0, 0) is frontal."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What one pass of a generator gives.
+
+    image: [N, 3, S, S], RGB, about [-1, 1].
+    features: [N, C, h, w], what the first term of the distance D compares (tri-planes in three dimensions,
+        the feature map under the image head in two).
+    """
+
+    image: Tensor
+    features: Tensor
+
+    def __getitem__(self, index: slice) -> Rendering:
+        return Rendering(self.image[index], self.features[index])
+
+    def detach(self) -> Rendering:
+        return Rendering(self.image.detach(), self.features.detach())
+
+
+class Generator(nn.Module, ABC):
+    """A pretrained face generator: z -> w -> image.
+
+    Attributes:
+        z_dim, w_dim: sizes of the two latent spaces.
+        rows: how many w vectors a W+ code holds, one for each layer that takes a style.
+        resolution: side S of the images, in pixels.
+        w_avg: [1, rows, w_dim], the mean of mapping(z) over z ~ N(0, I); all rows are equal.
+    """
+
+    z_dim: int
+    w_dim: int
+    rows: int
+    resolution: int
+    w_avg: Tensor
+
+    @abstractmethod
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        """z [N, z_dim] -> ws [N, rows, w_dim]; truncation in [0, 1] pulls ws toward w_avg."""
+
+    @abstractmethod
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        """ws [N, rows, w_dim] -> image and features from one and the same pass; flat generators ignore `view`."""
+
+    @abstractmethod
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that unlearning may change, by name: the synthesis backbone, not the image head."""
+
+    @abstractmethod
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        """Draw n cameras; a flat generator gives n frontal ones."""
+
+    def sample(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same."""
+        z = torch.randn(n, self.z_dim, generator=rng)
+        return self.mapping(z.to(self.w_avg.device), truncation)
+
+    def student(self) -> Generator:
+        """A copy in which exactly the trainable parameters require a gradient: G_u, to be unlearned."""
+        student = copy.deepcopy(self).requires_grad_(False)
+        for parameter in student.trainable_parameters().values():
+            parameter.requires_grad_(True)
+        return student

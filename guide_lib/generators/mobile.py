@@ -1,0 +1,249 @@
+"""MobileStyleGAN-FFHQ (Belousov 2021, arXiv 2104.04767): the default generator, in plain PyTorch.
+
+    generator = load_generator("mobilestylegan-ffhq", resolution=256)
+    image = generator.synthesis(generator.mapping(z)).image
+
+A mapping network turns z into w. The synthesis network starts from a learned constant at 4 px; each of its seven
+blocks doubles the size with an inverse Haar transform and applies two depthwise-separable convolutions whose
+input channels w scales ("modulation"). An image head turns the last feature map into RGB.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from guide_lib.assets import fetch, shipped
+from guide_lib.errors import GuideError
+from guide_lib.generators.base import Generator, Rendering, View
+
+W_DIM = 512
+INPUT_SIZE = 4
+BLOCK_WIDTHS = (512, 512, 512, 512, 256, 128, 64)  # at 8, 16, ..., 512 px
+BLOCKS_FOR = {128: 4, 256: 5, 512: 7, 1024: 7}  # output resolution -> number of blocks it needs
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """One level of the inverse 2-D Haar transform: [N, 4C, H, W] -> [N, C, 2H, 2W].
+
+    The first C channels are the low band; the others hold, for each output channel in turn, the detail between
+    rows, the detail between columns, and the diagonal one.
+    """
+    n, channels, height, width = x.shape
+    low = x[:, : channels // 4]
+    vertical, horizontal, diagonal = x[:, channels // 4 :].view(n, channels // 4, 3, height, width).unbind(2)
+    top, bottom = low + vertical, low - vertical
+    top_step, bottom_step = horizontal + diagonal, horizontal - diagonal
+    phases = (top + top_step, top - top_step, bottom + bottom_step, bottom - bottom_step)
+    return F.pixel_shuffle(0.5 * torch.stack(phases, dim=2).flatten(1, 2), 2)
+
+
+class Mapping(nn.ModuleList):
+    """z [N, 512] -> w [N, 512]: unit second moment, then eight linear layers with a leaky ReLU."""
+
+    def __init__(self, depth: int = 8) -> None:
+        super().__init__(nn.Linear(W_DIM, W_DIM) for _ in range(depth))
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+        for layer in self:
+            x = F.leaky_relu(layer(x), 0.2) * math.sqrt(2)
+        return x
+
+
+class Upsample(nn.Module):
+    """Scale the channels by a linear function of w, then double the size: [N, C, H, W] -> [N, C/4, 2H, 2W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(W_DIM, channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        return inverse_haar(x * self.modulation(w)[:, :, None, None])
+
+
+class StyledConv(nn.Module):
+    """A modulated depthwise 3x3 and pointwise 1x1 convolution, fixed noise, bias and leaky ReLU.
+
+    Demodulation is constant in this network and already folded into `pointwise`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(W_DIM, in_channels)
+        self.depthwise = nn.Parameter(torch.empty(in_channels, 1, 3, 3))
+        self.pointwise = nn.Parameter(torch.empty(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.register_buffer("noise", torch.empty(1, 1, size, size))
+        self.gain = 1 / math.sqrt(9 * in_channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.modulation(w)[:, :, None, None] * self.gain
+        x = F.conv2d(x * style, self.depthwise, padding=1, groups=x.shape[1])
+        x = F.conv2d(x, self.pointwise, self.bias) + self.noise
+        return F.leaky_relu(x, 0.2)
+
+
+class InputConv(nn.Module):
+    """The first convolution: modulated, full 3x3, on the learned constant."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(W_DIM, channels)
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.register_buffer("noise", torch.empty(1, 1, size, size))
+        self.gain = 1 / math.sqrt(9 * channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.modulation(w)[:, :, None, None] * self.gain
+        x = F.conv2d(x * style, self.weight, self.bias, padding=1) + self.noise
+        return F.leaky_relu(x, 0.2)
+
+
+class Block(nn.Module):
+    """Double the size, then two styled convolutions; takes three rows of W+."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.up = Upsample(in_channels)
+        self.conv1 = StyledConv(in_channels // 4, out_channels, size)
+        self.conv2 = StyledConv(out_channels, out_channels, size)
+
+    def forward(self, x: Tensor, ws: Tensor) -> Tensor:
+        x = self.up(x, ws[:, 0])
+        x = self.conv1(x, ws[:, 1])
+        return self.conv2(x, ws[:, 2])
+
+
+class ImageHead(nn.Module):
+    """Modulated 1x1 convolution to 12 channels, then an inverse Haar: [N, C, H, W] -> RGB [N, 3, 2H, 2W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(W_DIM, channels)
+        self.weight = nn.Parameter(torch.empty(12, channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(12))
+        self.gain = 1 / math.sqrt(channels)
+
+    def bands(self, x: Tensor, w: Tensor) -> Tensor:
+        """The four Haar bands of the picture, [N, 12, H, W]; half the first three is the picture at H x W."""
+        return F.conv2d(x * (self.modulation(w)[:, :, None, None] * self.gain), self.weight, self.bias)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        return inverse_haar(self.bands(x, w))
+
+
+class DistilledHead(nn.Module):
+    """Styled convolutions, then an image head: draws from an early feature map what the later blocks would.
+
+    [N, C, H, W] -> RGB [N, 3, 2H, 2W]. Trained by data/recipes/heads.py against the area-downsampled 1024 px
+    picture; all of its layers take the same row of W+.
+    """
+
+    def __init__(self, channels: int, size: int, width: int = 96, depth: int = 3) -> None:
+        super().__init__()
+        widths = (channels, *[width] * depth)
+        self.convs = nn.ModuleList(StyledConv(widths[i], widths[i + 1], size) for i in range(depth))
+        self.to_img = ImageHead(width)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, w)
+        return self.to_img(x, w)
+
+
+class Synthesis(nn.Module):
+    """The backbone: ws [N, 23, 512] -> the feature map after any number of blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.empty(1, BLOCK_WIDTHS[0], INPUT_SIZE, INPUT_SIZE))
+        self.conv1 = InputConv(BLOCK_WIDTHS[0], INPUT_SIZE)
+        widths = (BLOCK_WIDTHS[0], *BLOCK_WIDTHS)
+        self.layers = nn.ModuleList(
+            Block(widths[i], widths[i + 1], INPUT_SIZE * 2 ** (i + 1)) for i in range(len(BLOCK_WIDTHS))
+        )
+
+    def forward(self, ws: Tensor, blocks: int) -> Tensor:
+        x = self.conv1(self.input.expand(len(ws), -1, -1, -1), ws[:, 0])
+        for i in range(blocks):
+            x = self.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])
+        return x
+
+
+class MobileStyleGAN(Generator):
+    """z [N, 512] -> ws [N, 23, 512] -> RGB at 128, 256, 512 or 1024 px.
+
+    A row of W+ for each layer that takes a style: row 0 the input convolution, rows 1 + 3i, 2 + 3i and 3 + 3i the
+    up-sampling and the two convolutions of block i, row 22 the image head. The heads at 1024 and 512 px are the
+    released network's (512 is half its low band); those at 256 and 128 px were distilled for this package so that
+    the last two or three blocks need not run. `features` is the map under the head: GUIDE defines the first term
+    of its distance on tri-planes, and this is the counterpart in two dimensions.
+    """
+
+    z_dim, w_dim, rows = 512, W_DIM, 23
+
+    def __init__(self, resolution: int = 256) -> None:
+        super().__init__()
+        self.mapping_network = Mapping()
+        self.synthesis_network = Synthesis()
+        self.heads = nn.ModuleDict(
+            {
+                "128": DistilledHead(BLOCK_WIDTHS[3], size=64),
+                "256": DistilledHead(BLOCK_WIDTHS[4], size=128),
+                "1024": ImageHead(BLOCK_WIDTHS[6]),
+            }
+        )
+        self.register_buffer("w_avg", torch.empty(1, self.rows, self.w_dim))
+        self.resolution = self._checked(resolution)
+
+    @staticmethod
+    def _checked(resolution: int) -> int:
+        if resolution not in BLOCKS_FOR:
+            sizes = ", ".join(map(str, BLOCKS_FOR))
+            raise GuideError(f"This generator draws at {sizes} px, not at {resolution}; choose one of these.")
+        return resolution
+
+    def at(self, resolution: int) -> MobileStyleGAN:
+        """The same network, sharing every weight, that draws at another resolution."""
+        twin = copy.copy(self)
+        twin.resolution = self._checked(resolution)
+        return twin
+
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        ws = self.mapping_network(z)[:, None].expand(-1, self.rows, -1)
+        return torch.lerp(self.w_avg.expand_as(ws), ws, truncation)
+
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        features = self.synthesis_network(ws, BLOCKS_FOR[self.resolution])
+        if self.resolution == 512:
+            return Rendering(self.heads["1024"].bands(features, ws[:, -1])[:, :3] / 2, features)
+        return Rendering(self.heads[str(self.resolution)](features, ws[:, -1]), features)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        unused = tuple(f"layers.{i}." for i in range(BLOCKS_FOR[self.resolution], len(BLOCK_WIDTHS)))
+        named = self.synthesis_network.named_parameters()
+        return {f"synthesis_network.{name}": p for name, p in named if not name.startswith(unused)}
+
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        return [View()] * n
+
+
+def released_state() -> dict[str, Tensor]:
+    """The released network's weights (fetched once), under the names of `MobileStyleGAN`."""
+    state = load_file(fetch("mobilestylegan-ffhq"))
+    return {name.replace("synthesis_network.to_img", "heads.1024"): tensor for name, tensor in state.items()}
+
+
+def load_mobilestylegan(resolution: int = 256) -> MobileStyleGAN:
+    """The released network with this package's heads and mean latent."""
+    generator = MobileStyleGAN(resolution)
+    shipped_state = load_file(shipped("mobilestylegan-ffhq-heads.safetensors"))
+    generator.load_state_dict(released_state() | shipped_state, strict=True)
+    return generator

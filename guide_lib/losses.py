@@ -1,0 +1,101 @@
+"""The three losses of latent target unlearning, LTU (step 3 of GUIDE; Seo et al. 2024).
+
+Notation: `student` is G_u, being trained; `teacher` is G_s, frozen; `view` the camera c that all terms of a step
+share. Every loss is a SUM over its latents, as in the authors' formulas, and returns a scalar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from guide_lib.generators import Generator, Rendering, View
+from guide_lib.perception.identity import Embedder
+from guide_lib.perception.perceptual import LPIPS
+from guide_lib.targets import scale_to_rows
+
+
+@dataclass(frozen=True)
+class DistanceWeights:
+    """How much each term of D counts; the paper's values."""
+
+    features: float = 1e-2
+    perceptual: float = 1.0
+    identity: float = 0.1
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the distance D looks at in N pictures, so that a picture that stays the same is looked at once.
+
+    features: [N, C, h, w]; perceptual: LPIPS features; identity: [N, D], unit vectors.
+    """
+
+    features: Tensor
+    perceptual: list[Tensor]
+    identity: Tensor
+
+
+class Distance:
+    """D(w, w') = 1e-2 MSE(P(w), P(w')) + 1.0 LPIPS(I(w), I(w')) + 0.1 (1 - cos(A(I(w)), A(I(w'))))."""
+
+    def __init__(self, perceptual: LPIPS, embedder: Embedder, weights: DistanceWeights | None = None) -> None:
+        self.perceptual, self.embedder = perceptual, embedder
+        self.weights = weights or DistanceWeights()
+
+    def observe(self, rendering: Rendering) -> Observation:
+        image = rendering.image
+        return Observation(rendering.features, self.perceptual.features(image), self.embedder.embed(image))
+
+    def __call__(self, a: Observation, b: Observation) -> Tensor:
+        """One distance for each of the N pairs: [N]."""
+        features = F.mse_loss(a.features, b.features, reduction="none").mean((1, 2, 3))
+        perceptual = self.perceptual.distance(a.perceptual, b.perceptual)
+        identity = 1 - (a.identity * b.identity).sum(1)
+        weights = self.weights
+        return weights.features * features + weights.perceptual * perceptual + weights.identity * identity
+
+
+@torch.no_grad()
+def observe_teacher(teacher: Generator, ws: Tensor, view: View, distance: Distance) -> Observation:
+    """What the student is asked to show: the frozen generator's pictures of `ws` [N, rows, w_dim]."""
+    return distance.observe(teacher.synthesis(ws, view))
+
+
+def local_loss(student: Generator, w_u: Tensor, target: Observation, view: View, distance: Distance) -> Tensor:
+    """D(w_u, w_t): at the person's latent the student must draw the target. `target` is the teacher's w_t."""
+    return distance(distance.observe(student.synthesis(w_u, view)), target).sum()
+
+
+def adjacency_offsets(w_u: Tensor, neighbours: Tensor, alpha: Tensor) -> Tensor:
+    """delta_k = alpha_k (w_k - w_u) / ||w_k - w_u||_F: steps of length alpha_k toward other people.
+
+    w_u: [1, rows, w_dim]; neighbours w_k: [N_a, rows, w_dim]; alpha: [N_a], in the paper's scale.
+    """
+    direction = neighbours - w_u
+    length = scale_to_rows(1.0, w_u.shape[1]) * alpha / direction.flatten(1).norm(dim=1)
+    return length[:, None, None] * direction
+
+
+def adjacency_loss(
+    student: Generator,
+    teacher: Generator,
+    w_u: Tensor,
+    w_t: Tensor,
+    delta: Tensor,
+    view: View,
+    distance: Distance,
+) -> Tensor:
+    """Sum over k of D(w_u + delta_k, w_t + delta_k): the person's neighbours move along. delta: [N_a, rows, w_dim]."""
+    target = observe_teacher(teacher, w_t + delta, view, distance)
+    return distance(distance.observe(student.synthesis(w_u + delta, view)), target).sum()
+
+
+def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: View, perceptual: LPIPS) -> Tensor:
+    """Sum over k of LPIPS(I_u(w_k), I_s(w_k)): everybody else stays. ws: [N_g, rows, w_dim]."""
+    with torch.no_grad():
+        kept = teacher.synthesis(ws, view).image
+    return perceptual(student.synthesis(ws, view).image, kept).sum()

@@ -1,0 +1,1 @@
+"""Networks that look at pictures: LPIPS, the identity embedder, the judge, and the face detector."""

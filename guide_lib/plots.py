@@ -1,0 +1,196 @@
+"""Pictures out of tensors: grids with labels, the before/after figure, the loss curves.
+
+    picture = image_grid([[before, after]], ["Ada"], ["before", "after"])
+    picture.save("grid.png")
+
+Everything returns a PIL image on a white background; nothing touches matplotlib's global state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image, ImageDraw
+
+from guide_lib.layout import (
+    GAP,
+    INK,
+    QUIET,
+    WHITE,
+    header,
+    label_width,
+    padded,
+    sentence,
+    stack,
+    tile_label,
+    tile_row,
+)
+
+if TYPE_CHECKING:
+    from guide_lib.unlearning import Step
+
+Picture = torch.Tensor | Image.Image
+
+WIDTH = 960  # pixels inside the margins of the before/after figure
+MARGIN = 20
+# Okabe and Ito's colours, told apart by colour-blind readers; the dashes tell them apart in print.
+CURVES = {
+    "total": ("#000000", "-"),
+    "local": ("#d55e00", "--"),
+    "adjacency": ("#0072b2", "-."),
+    "global": ("#009e73", ":"),
+}
+
+
+def to_pil(image: Picture) -> Image.Image:
+    """Return `image` [3, S, S] or [1, 3, S, S] in [-1, 1] as an RGB picture; values outside are clipped.
+
+    Raises:
+        ValueError: the shape is another one.
+    """
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if image.ndim == 4 and image.shape[0] == 1:
+        image = image[0]
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"expected one image of shape [3, S, S], got {list(image.shape)}")
+    levels = (image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return Image.fromarray(levels.round().byte().permute(1, 2, 0).contiguous().numpy())
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    return _encoded(picture, format="PNG", optimize=True)
+
+
+def jpeg_bytes(picture: Image.Image, quality: int = 88) -> bytes:
+    """The picture as a JPEG file, a tenth of the PNG's size: for notebooks stored with their outputs."""
+    return _encoded(picture, format="JPEG", quality=quality)
+
+
+def image_grid(
+    rows: Sequence[Sequence[Picture]],
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    tile: int = 160,
+) -> Image.Image:
+    """Lay pictures out as a table, each resized to `tile` x `tile` pixels.
+
+    Rows may have different lengths. Long labels wrap.
+
+    Raises:
+        ValueError: there is no picture, or the number of labels is not the number of rows or columns.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0:
+        raise ValueError("a grid needs at least one picture")
+    if row_labels and len(row_labels) != len(rows):
+        raise ValueError(f"{len(rows)} rows but {len(row_labels)} row labels")
+    if column_labels and len(column_labels) != columns:
+        raise ValueError(f"{columns} columns but {len(column_labels)} column labels")
+    left = label_width(row_labels or [], tile)
+    head = header([tile_label(text, tile) for text in column_labels or []], left, tile)
+    labels = row_labels or [""] * len(rows)
+    pictures = [[to_pil(picture) for picture in row] for row in rows]
+    bands = [tile_row(row, label, left, tile) for row, label in zip(pictures, labels, strict=True)]
+    return stack([head, *bands] if head else bands, GAP)
+
+
+def before_after(
+    before: Picture,
+    after: Picture,
+    others_before: Sequence[Picture],
+    others_after: Sequence[Picture],
+    caption: str,
+    source: Picture | None = None,
+) -> Image.Image:
+    """The figure that sums up a run.
+
+    Args:
+        before, after: the person to forget, one latent drawn by the untouched and by the changed generator.
+        others_before, others_after: other people, the same latents in the same order.
+        caption: one or two sentences with the measured numbers; wrapped to the figure's width.
+        source: the photo that was inverted, if there was one.
+
+    Raises:
+        ValueError: the two lists of other people differ in length.
+    """
+    if len(others_before) != len(others_after):
+        raise ValueError(f"{len(others_before)} other people before, but {len(others_after)} after")
+    large = [(source, "the photo")] if source is not None else []
+    large += [(before, "the generator, before"), (after, "the generator, after")]
+    pictures, labels = zip(*large, strict=True)
+    parts = [image_grid([pictures], None, labels, tile=(WIDTH - GAP * (len(large) - 1)) // len(large))]
+    if others_before:
+        parts += [sentence("Other people, drawn from the same latents", WIDTH, 18, INK)]
+        parts += [_others(others_before, others_after)]
+    return padded(stack([*parts, sentence(caption, WIDTH, 16, QUIET)], 2 * GAP), MARGIN)
+
+
+def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360) -> Image.Image:
+    """Loss against step for every term in the history. Size in pixels; an empty history gives empty axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    steps = [step.index for step in history]
+    for name in _terms(history):
+        colour, dashes = CURVES.get(name, ("#7f7f7f", "-"))
+        values = [float(step.losses.get(name, float("nan"))) for step in history]
+        axes.plot(steps, values, dashes, color=colour, label=name, linewidth=1.8)
+    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if steps:
+        figure.legend(frameon=False, loc="outside upper center", ncols=len(CURVES))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
+
+
+def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
+    """Show `before` left of a line and `after` right of it; `position` in [0, 1] is where the line stands."""
+    left, right = _same_size(before, after)
+    edge = round(min(max(position, 0.0), 1.0) * left.width)
+    mixed = right.copy()
+    mixed.paste(left.crop((0, 0, edge, left.height)), (0, 0))
+    if 0 < edge < left.width:
+        ImageDraw.Draw(mixed).line([(edge, 0), (edge, left.height)], fill=WHITE, width=2)
+    return mixed
+
+
+def fade(before: Picture, after: Picture, position: float) -> Image.Image:
+    """Mix the two pictures: `position` 0 is all `before`, 1 all `after`."""
+    return Image.blend(*_same_size(before, after), min(max(position, 0.0), 1.0))
+
+
+def _encoded(picture: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, **options)
+    return buffer.getvalue()
+
+
+def _terms(history: Sequence[Step]) -> list[str]:
+    """The loss terms that occur, the known ones first and in their usual order."""
+    seen = {name for step in history for name in step.losses}
+    return [name for name in CURVES if name in seen] + sorted(seen - CURVES.keys())
+
+
+def _same_size(before: Picture, after: Picture) -> tuple[Image.Image, Image.Image]:
+    first, second = to_pil(before), to_pil(after)
+    return first, second.resize(first.size, Image.Resampling.LANCZOS)
+
+
+def _others(before: Sequence[Picture], after: Sequence[Picture]) -> Image.Image:
+    """Two rows of small tiles, as wide as the figure; more than eight people continue on further rows."""
+    per_row = min(len(before), 8)
+    labels = ["before", "after"]
+    tile = min((WIDTH - label_width(labels, WIDTH) + GAP) // per_row - GAP, 160)
+    starts = range(0, len(before), per_row)
+    rows = [part[i : i + per_row] for i in starts for part in (before, after)]
+    return image_grid(rows, labels * len(starts), None, tile=tile)

@@ -1,0 +1,25 @@
+"""Interactive views for the notebooks, each of which also works without a browser.
+
+    dashboard = UnlearningDashboard(total=120, before=before, target=target, render=draw_now)
+    display(dashboard)
+    last = await dashboard.run(unlearn(...))         # or, outside a notebook: dashboard.show(step) for each
+
+Only widgets that ipywidgets 7.7 (Colab) and 8.1 share. Pictures are drawn into bytes and handed to an `Image`
+widget; `png()` gives the same picture as a file, `state()` says in words what it shows. Widgets know steps
+and pictures; they never see an optimiser.
+"""
+
+from guide_lib.widgets.base import View, show
+from guide_lib.widgets.dashboard import UnlearningDashboard
+from guide_lib.widgets.explorers import BeforeAfter, DrawnExplorer, Explorer, LatentExplorer, LatentWalk
+
+__all__ = [
+    "BeforeAfter",
+    "DrawnExplorer",
+    "Explorer",
+    "LatentExplorer",
+    "LatentWalk",
+    "UnlearningDashboard",
+    "View",
+    "show",
+]

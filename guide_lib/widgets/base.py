@@ -1,0 +1,55 @@
+"""What all views share: a picture, a sentence that says what it shows, and how a notebook displays them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from html import escape
+from typing import Any
+
+import ipywidgets as ipw
+from PIL import Image
+
+from guide_lib.plots import Picture, jpeg_bytes, png_bytes, to_pil
+
+WIDE = {"description_width": "90px"}  # room for the longest description
+
+
+def show(picture: Picture, alt: str, width: int | None = None) -> Any:
+    """Return `picture` as a notebook output, with `alt` for those who cannot see it.
+
+    Stored as JPEG, which keeps a notebook with outputs small. `width` in pixels on screen.
+    """
+    from IPython.display import Image as Output
+
+    return Output(data=jpeg_bytes(to_pil(picture)), format="jpeg", width=width, metadata={"alt": alt})
+
+
+class View(ABC):
+    """Widgets around one picture. Subclasses say what the picture is and put the widgets into `self.box`."""
+
+    box: ipw.VBox
+
+    def __init__(self) -> None:
+        self.text, self.image = ipw.HTML(), ipw.Image(format="jpeg")
+
+    @abstractmethod
+    def picture(self) -> Image.Image:
+        """What is shown now."""
+
+    @abstractmethod
+    def state(self) -> str:
+        """What is shown now, in one sentence."""
+
+    def png(self) -> bytes:
+        """What is shown now, as a PNG file."""
+        return png_bytes(self.picture())
+
+    def redraw(self) -> None:
+        """Bring picture and sentence up to date; `role="status"` makes screen readers announce the latter."""
+        self.image.value = jpeg_bytes(self.picture())
+        self.text.value = f'<p role="status">{escape(self.state())}</p>'
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """The widgets where there is a browser; the sentence elsewhere (stored notebooks, print)."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+        return {"text/plain": self.state(), "application/vnd.jupyter.widget-view+json": view}

@@ -1,0 +1,110 @@
+"""Live progress of an unlearning run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING
+
+import ipywidgets as ipw
+import torch
+from PIL import Image
+
+from guide_lib.layout import GAP, stack
+from guide_lib.plots import Picture, image_grid, loss_curves, to_pil
+from guide_lib.widgets.base import WIDE, View
+
+if TYPE_CHECKING:
+    from guide_lib.unlearning import Step
+
+CLICK_SECONDS = 0.005  # between two steps, for the kernel to deliver a click on Stop
+
+
+class UnlearningDashboard(View):
+    """Live progress of a run: a bar, a sentence, the face before / now / target, the loss curves.
+
+    Args:
+        total: number of steps the run will take.
+        before, target: the person as the untouched generator draws them, and the face to become.
+        render: called with a step, without gradients; returns the person as drawn now.
+        every: steps between two drawings of the pictures; the bar moves at every step.
+
+    `stopped` turns true when the Stop button is pressed.
+    """
+
+    def __init__(
+        self, total: int, before: Picture, target: Picture, render: Callable[[Step], Picture], every: int = 10
+    ) -> None:
+        super().__init__()
+        self.total, self.every, self.stopped = total, every, False
+        self.history: list[Step] = []
+        self._before, self._now, self._target, self._render = before, before, target, render
+        self._drawn, self._started = 0, time.monotonic()
+        self.progress = ipw.IntProgress(value=0, max=total, description="Unlearning", style=WIDE)
+        self.button = ipw.Button(description="Stop", tooltip="Finish the current step and keep the result")
+        self.button.on_click(self.stop)
+        self.box = ipw.VBox([ipw.HBox([self.progress, self.button]), self.text, self.image])
+        self.redraw()
+
+    def show(self, step: Step) -> None:
+        """Take in one step: move the bar and, every few steps and at the last one, redraw."""
+        self.history.append(step)
+        self.progress.value = step.index
+        if self.stopped or step.index >= self.total or step.index % self.every == 0:
+            self._draw(step)
+
+    async def run(self, steps: Iterator[Step]) -> Step:
+        """Show every step until the last, the Stop button or an interrupt of the cell; returns the last one.
+
+        Between steps the kernel gets a moment to deliver a click. Kernels that deliver clicks only between
+        cells (ipykernel before 7) need the notebook's interrupt button, which keeps the result so far, too.
+
+        Raises:
+            ValueError: there was no step.
+        """
+        self._started = time.monotonic()
+        try:
+            for step in steps:
+                self.show(step)
+                await asyncio.sleep(CLICK_SECONDS)
+                if self.stopped:
+                    break
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.stop()
+        finally:
+            if isinstance(steps, Generator):
+                steps.close()  # lets `unlearn` write its checkpoint
+        if not self.history:
+            raise ValueError("the run ended before its first step")
+        self._draw(self.history[-1])
+        return self.history[-1]
+
+    def stop(self, _: object = None) -> None:
+        """What the Stop button does."""
+        self.stopped = self.button.disabled = True
+
+    def picture(self) -> Image.Image:
+        step = self.history[-1].index if self.history else 0
+        labels = ["before", f"step {step}", "target"]
+        faces = image_grid([[self._before, self._now, self._target]], None, labels, tile=192)
+        return stack([faces, loss_curves(self.history, width=faces.width, height=220)], GAP)
+
+    def state(self) -> str:
+        if not self.history:
+            return f"Unlearning: no step of {self.total} taken yet."
+        step = self.history[-1]
+        losses = ", ".join(f"{name} loss {float(value):.3f}" for name, value in step.losses.items())
+        return f"Unlearning: step {step.index} of {self.total}; {losses}; {self._clock(step.index)}."
+
+    def _draw(self, step: Step) -> None:
+        if step.index != self._drawn:
+            with torch.no_grad():
+                self._now = to_pil(self._render(step))
+            self._drawn = step.index
+            self.redraw()
+
+    def _clock(self, index: int) -> str:
+        spent = time.monotonic() - self._started
+        left = spent / len(self.history) * (self.total - index)
+        return f"{spent:.0f} s so far" + (f", about {left:.0f} s left" if index < self.total else "")

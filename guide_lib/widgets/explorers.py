@@ -1,0 +1,137 @@
+"""Views with controls: compare two pictures, look around in a generator, walk along a line of latents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as ipw
+import torch
+from PIL import Image
+
+from guide_lib.plots import Picture, fade, to_pil, wipe
+from guide_lib.widgets.base import WIDE, View
+
+SETTLE = 0.05  # seconds without a newer event before a control's change is drawn
+
+
+class Explorer(View):
+    """A view with controls: it redraws when one of them moves, or once after `set(...)`.
+
+    Sliders can send events faster than a generator draws. In a running notebook each event starts a short
+    wait that the next one cancels, so only the newest is drawn. Without an event loop it is drawn at once.
+    """
+
+    def __init__(self, **controls: ipw.Widget) -> None:
+        super().__init__()
+        self.controls, self._waiting, self._setting = controls, None, False
+        for control in controls.values():
+            control.observe(self._on_event, names="value")
+        self.box = ipw.VBox([*controls.values(), self.image, self.text])
+        self.redraw()
+
+    def set(self, **values: Any) -> None:
+        """Do what the controls do: `explorer.set(seed=3)`. Unknown names raise KeyError."""
+        self._setting = True
+        try:
+            for name, value in values.items():
+                self.controls[name].value = value
+        finally:
+            self._setting = False
+        self.redraw()
+
+    def _on_event(self, _: object) -> None:
+        if self._setting:
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        try:
+            self._waiting = asyncio.get_running_loop().call_later(SETTLE, self.redraw)
+        except RuntimeError:
+            self.redraw()
+
+
+class BeforeAfter(Explorer):
+    """Compare two pictures of one size. Controls: `mode` ("wipe" or "fade") and `position` in [0, 1].
+
+    Args:
+        before, after: the two pictures.
+        labels: what to call them.
+    """
+
+    modes = {"wipe": wipe, "fade": fade}
+
+    def __init__(self, before: Picture, after: Picture, labels: tuple[str, str] = ("before", "after")) -> None:
+        self.before, self.after, self.labels = to_pil(before), to_pil(after), labels
+        super().__init__(
+            mode=ipw.ToggleButtons(options=list(self.modes), description="Compare by", style=WIDE),
+            position=_slider(ipw.FloatSlider, "Position", value=0.5, min=0.0, max=1.0, step=0.05),
+        )
+
+    def picture(self) -> Image.Image:
+        mix = self.modes[self.controls["mode"].value]
+        return mix(self.before, self.after, self.controls["position"].value)
+
+    def state(self) -> str:
+        share, (first, second) = self.controls["position"].value, self.labels
+        if self.controls["mode"].value == "wipe":
+            return f"Left {share:.0%} of the width: {first}. The rest: {second}."
+        return f"A mix: {1 - share:.0%} {first}, {share:.0%} {second}."
+
+
+class DrawnExplorer(Explorer):
+    """Controls around a picture that takes time to draw.
+
+    Args:
+        render: called with the controls' values by name, without gradients; returns the picture.
+        sentence: what is shown, with the values as format fields: `"Seed {seed}."`
+    """
+
+    def __init__(self, render: Callable[..., Picture], sentence: str, **controls: ipw.Widget) -> None:
+        self._render, self._sentence = render, sentence
+        self._drawn: tuple[dict[str, Any], Image.Image] | None = None  # only the newest picture is kept
+        super().__init__(**controls)
+
+    def values(self) -> dict[str, Any]:
+        """Every control's value by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def picture(self) -> Image.Image:
+        wanted = self.values()
+        if self._drawn is None or self._drawn[0] != wanted:
+            with torch.no_grad():
+                self._drawn = wanted, to_pil(self._render(**wanted))
+        return self._drawn[1]
+
+    def state(self) -> str:
+        return self._sentence.format(**self.values())
+
+
+class LatentExplorer(DrawnExplorer):
+    """Look around in a generator: `render(seed, truncation)`, seeds from 0 to `seeds` - 1."""
+
+    def __init__(self, render: Callable[[int, float], Picture], seeds: int = 100) -> None:
+        super().__init__(
+            render,
+            "The face of seed {seed} at truncation {truncation:.1f}.",
+            seed=_slider(ipw.IntSlider, "Seed", value=0, min=0, max=seeds - 1),
+            truncation=_slider(ipw.FloatSlider, "Truncation", value=0.7, min=0.0, max=1.0, step=0.1),
+        )
+
+
+class LatentWalk(DrawnExplorer):
+    """Walk along a line of latents: `render(position)`, position in [`start`, `stop`], at first at `stop`."""
+
+    def __init__(self, render: Callable[[float], Picture], start: float = -1.0, stop: float = 1.0) -> None:
+        limits = {"value": stop, "min": start, "max": stop, "step": (stop - start) / 40}
+        super().__init__(
+            render,
+            "The face at position {position:+.2f} of the walk.",
+            position=_slider(ipw.FloatSlider, "Position", **limits),
+        )
+
+
+def _slider(kind: type, description: str, **limits: float) -> Any:
+    """A slider that reports once it is let go, since each report costs a picture."""
+    return kind(description=description, continuous_update=False, style=WIDE, **limits)

@@ -1,0 +1,38 @@
+"""Set-up shared by all tests: reproducible numbers, an allocator fit for training, no display.
+
+The number of threads is left to the machine: forcing it makes small machines slower, not more exact.
+"""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from guide_lib.runtime import keep_freed_memory
+
+# Same examples in every run, and no time limit for each: a shared machine is slow now and then.
+settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Called once before collection."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    keep_freed_memory()
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Library code draws from generators passed to it; this pins other packages and the tests themselves."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """A fresh CPU generator with a fixed seed, as the library's functions expect."""
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,134 @@
+"""What a reader can get wrong on the command line: one clear sentence, exit status 2, nothing lost."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from guide_lib import assets
+from guide_lib.__main__ import main
+from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
+
+
+@pytest.fixture
+def refused(capsys, tmp_path):
+    """Run a command that must fail; returns its one line on standard error. The files in tmp_path must survive."""
+
+    def run(*argv: str) -> str:
+        kept = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        status = main([*map(str, argv)])
+        assert status == 2
+        lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("error")]
+        assert len(lines) == 1
+        assert lines[0].endswith(".")
+        assert all(p.exists() and p.read_bytes() == content for p, content in kept.items()), "something was lost"
+        return lines[0]
+
+    return run
+
+
+def portrait() -> Image.Image:
+    return Image.open(shipped("portrait.png")).convert("RGB")
+
+
+def test_a_photo_without_a_face(refused, tmp_path):
+    Image.new("RGB", (256, 256), "steelblue").save(tmp_path / "sky.png")
+    assert "No face found in sky.png" in refused("unlearn", "--photo", tmp_path / "sky.png", "--out", tmp_path / "run")
+
+
+def test_two_faces_and_no_choice(refused, tmp_path):
+    pair = Image.new("RGB", (1024, 512))
+    pair.paste(portrait(), (0, 0))
+    pair.paste(portrait(), (512, 0))
+    pair.save(tmp_path / "pair.png")
+    line = refused("unlearn", "--photo", tmp_path / "pair.png", "--out", tmp_path / "run")
+    assert "2 faces found in pair.png; choose one with --face 0 (leftmost) to --face 1." in line
+
+
+def test_a_text_file_named_jpg(refused, tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a picture")
+    line = refused("unlearn", "--photo", tmp_path / "notes.jpg", "--out", tmp_path / "run")
+    assert "is not a picture that can be read; save it as JPEG or PNG." in line
+
+
+def test_a_picture_of_20_px(refused, tmp_path):
+    portrait().resize((20, 20)).save(tmp_path / "stamp.png")
+    line = refused("unlearn", "--photo", tmp_path / "stamp.png", "--out", tmp_path / "run")
+    assert "has only 20 x 20 pixels; use a photo of at least" in line
+
+
+def test_a_truncated_archive(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("GUIDE_CACHE", str(tmp_path / "cache"))
+    archive = tmp_path / "cache" / "archives" / ASSETS["sface"].archive
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"PK\x03\x04 the rest never arrived")
+    assert "delete it and run the command again." in refused("unlearn", "--person", "1", "--out", tmp_path / "run")
+
+
+def test_a_wrong_checksum_inside_the_archive(refused, tmp_path, monkeypatch):
+    fetch("sface")
+    source = cache_dir() / "archives" / ASSETS["sface"].archive
+    cache = tmp_path / "cache"
+    (cache / "archives").mkdir(parents=True)
+    shutil.copy(source, cache / "archives")
+    monkeypatch.setenv("GUIDE_CACHE", str(cache))
+    wrong = dataclasses.replace(ASSETS["sface"], members=dict.fromkeys(ASSETS["sface"].members, "0" * 64))
+    monkeypatch.setattr(assets, "ASSETS", {"sface": wrong})
+    assert "has a wrong checksum: delete the archive, run again." in refused("assets", "fetch")
+
+
+def test_an_unknown_generator(refused, tmp_path):
+    line = refused("unlearn", "--person", "1", "--generator", "stylegan2", "--out", tmp_path / "run")
+    assert "There is no generator 'stylegan2'; did you mean 'mobilestylegan-ffhq'?" in line
+
+
+def test_a_cache_that_cannot_be_written(refused, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("a file where the folder should be")
+    monkeypatch.setenv("GUIDE_CACHE", str(tmp_path / "file" / "cache"))
+    line = refused("unlearn", "--person", "1", "--out", tmp_path / "run")
+    assert "set GUIDE_CACHE to a folder" in line
+
+
+def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "file").write_text("a file where the folder should be")
+    line = refused("unlearn", "--person", "1", "--out", tmp_path / "file" / "run")
+    assert "choose another folder with --out." in line
+
+
+def test_two_runs_in_one_folder(refused, tmp_path):
+    from filelock import FileLock
+
+    with FileLock(tmp_path / ".lock"):
+        assert "Another run is writing to" in refused("unlearn", "--person", "1", "--out", tmp_path)
+
+
+def test_a_missing_photo_and_an_unknown_device(refused, tmp_path):
+    assert "There is no photo at" in refused("unlearn", "--photo", tmp_path / "me.jpg", "--out", tmp_path / "run")
+    line = refused("unlearn", "--person", "1", "--device", "tpu", "--out", tmp_path / "run")
+    assert "no device 'tpu' on this machine; choose one of:" in line
+
+
+def test_doctor_and_assets_say_what_is_there(capsys):
+    assert main(["assets"]) == 0
+    assert all(name in capsys.readouterr().out for name in ASSETS)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "torch" in out and "cache:" in out
+
+
+def test_a_person_is_unlearned_end_to_end_and_an_interrupted_run_continues(tmp_path, capsys):
+    """Four steps at 128 px: the files are all there, say the same, and the picture is not blank."""
+    argv = ["unlearn", "--person", "7", "--resolution", "128", "--out", str(tmp_path), "--steps", "4"]
+    assert main(argv) == 0
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["others"] == 32
+    assert f"{metrics['id']:.2f}" in capsys.readouterr().out
+    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 5
+    with Image.open(tmp_path / "before_after.png") as picture:
+        assert picture.width > 600 and len(picture.getcolors(1 << 24)) > 1000
+    first = (tmp_path / "student.safetensors").read_bytes()
+    assert main(argv) == 0
+    assert (tmp_path / "student.safetensors").read_bytes() == first, "the same command must give the same weights"

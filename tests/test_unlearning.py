@@ -1,0 +1,201 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual, TurningGenerator
+
+from guide_lib.errors import GuideError
+from guide_lib.losses import (
+    Distance,
+    adjacency_loss,
+    adjacency_offsets,
+    local_loss,
+    observe_teacher,
+    preservation_loss,
+)
+from guide_lib.targets import ufo_target
+from guide_lib.unlearning import UnlearningSettings, step_rng, unlearn
+
+NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
+SETTINGS = UnlearningSettings(steps=30, learning_rate=3e-3)
+
+
+def person(generator: TinyGenerator, seed: int = 11) -> tuple[torch.Tensor, torch.Tensor]:
+    w_u = generator.sample(1, torch.Generator().manual_seed(seed))
+    return w_u, ufo_target(w_u, generator.w_avg, d=6.0)
+
+
+def run(generator: TinyGenerator, settings: UnlearningSettings = SETTINGS, **options):
+    return list(unlearn(generator, *person(generator), settings, **NETWORKS, **options))
+
+
+def weights(step) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in step.student.trainable_parameters().items()}
+
+
+def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_the_person_moves_to_the_target_and_the_global_loss_protects_the_others():
+    generator, settings = TinyGenerator(), replace(SETTINGS, steps=200, n_global=8)
+    w_u, w_t = person(generator)
+    student = run(generator, settings)[-1].student
+    target, source = generator.synthesis(w_t).image, generator.synthesis(w_u).image
+    assert (student.synthesis(w_u).image - target).norm() < 0.25 * (source - target).norm()
+    careless = run(generator, replace(settings, weight_global=0.0))[-1].student
+    others = generator.sample(64, torch.Generator().manual_seed(99))
+    before = generator.synthesis(others).image
+    moved, moved_carelessly = ((s.synthesis(others).image - before).norm() for s in (student, careless))
+    assert moved < 0.7 * moved_carelessly
+
+
+def test_the_teacher_and_the_frozen_parts_never_change():
+    generator = TinyGenerator()
+    before = {name: t.clone() for name, t in generator.state_dict().items()}
+    student = run(generator)[-1].student
+    assert all(torch.equal(t, before[name]) for name, t in generator.state_dict().items())
+    changed = {name for name, t in student.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {"backbone.weight", "backbone.bias"} == set(student.trainable_parameters())
+
+
+@pytest.mark.parametrize("kind", [TinyGenerator, TurningGenerator])
+def test_one_step_has_the_gradient_of_the_plain_sum_of_the_three_losses(kind):
+    """Adam's first step hides the gradient's size, so compare the losses and gradients of step 3 with a plain loop."""
+    generator = kind()
+    w_u, w_t = person(generator)
+    *_, second, third = islice(unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS), 3)
+    gradients = {name: p.grad.clone() for name, p in third.student.trainable_parameters().items()}
+    student = run(generator, replace(SETTINGS, steps=2))[-1].student
+    rng, distance = step_rng(SETTINGS.seed, 3), Distance(**NETWORKS)
+    view = generator.sample_views(1, rng)[0]
+    neighbours, others = generator.sample(2, rng), generator.sample(2, rng)
+    alpha = 15 * torch.rand(2, generator=rng)
+    delta = adjacency_offsets(w_u, neighbours, alpha)
+    parts = {
+        "local": local_loss(student, w_u, observe_teacher(generator, w_t, view, distance), view, distance),
+        "adjacency": adjacency_loss(student, generator, w_u, w_t, delta, view, distance),
+        "global": preservation_loss(student, generator, others, view, NETWORKS["perceptual"]),
+    }
+    student.zero_grad()
+    sum(parts.values()).backward()
+    for name, value in parts.items():
+        assert value.item() > 1e-4
+        assert third.losses[name] == pytest.approx(value.item(), rel=1e-5)
+    assert third.losses["total"] == pytest.approx(sum(parts.values()).item(), rel=1e-5)
+    for name, p in student.trainable_parameters().items():
+        torch.testing.assert_close(gradients[name], p.grad, rtol=1e-4, atol=1e-6)
+    assert second.index == 2
+
+
+@pytest.mark.parametrize("switch", ["weight_local", "weight_adjacency", "weight_global"])
+def test_a_weight_scales_its_own_loss_only(switch):
+    generator, name = TinyGenerator(), switch.removeprefix("weight_")
+    full, without = run(generator)[0].losses, run(generator, replace(SETTINGS, **{switch: 0.0}))[0].losses
+    assert without[name] == 0.0
+    for other in {"local", "adjacency", "global"} - {name}:
+        assert without[other] == full[other], "switching a loss off must not change another one's random draws"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    first, second = weights(run(TinyGenerator())[-1]), weights(run(TinyGenerator())[-1])
+    assert_same_bits(first, second)
+    other = weights(run(TinyGenerator(), replace(SETTINGS, seed=1))[-1])
+    assert not torch.equal(first["backbone.weight"], other["backbone.weight"])
+
+
+def test_stopping_and_resuming_gives_the_same_bits(tmp_path):
+    generator, path = TinyGenerator(), tmp_path / "run" / "checkpoint.safetensors"
+    whole = run(generator)
+    w_u, w_t = person(generator)
+    steps = unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS, checkpoint=path, checkpoint_every=4)
+    for step in steps:
+        if step.index == 13:
+            break  # as a reader's stop button does: the state of step 13 is kept, not of step 12
+    steps.close()
+    resumed = run(generator, checkpoint=path)
+    assert resumed[0].index == 13
+    assert [s.index for s in resumed[1:]] == list(range(14, 31))
+    assert_same_bits(weights(whole[-1]), weights(resumed[-1]))
+    assert resumed[-1].losses == whole[-1].losses
+    again = run(generator, checkpoint=path)
+    assert len(again) == 1
+    assert_same_bits(weights(whole[-1]), weights(again[-1]))
+
+
+CHILD = """
+import sys
+sys.path[:0] = {path!r}
+from test_unlearning import *
+generator = TinyGenerator()
+steps = unlearn(generator, *person(generator), replace(SETTINGS, steps=4000), **NETWORKS,
+                checkpoint=Path(sys.argv[1]), checkpoint_every=5)
+for step in steps:
+    print(step.index, flush=True)
+"""
+
+
+def test_sigkill_at_a_random_moment_loses_nothing_that_was_saved(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    child = CHILD.format(path=[str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    process = subprocess.Popen([sys.executable, "-c", child, str(path)], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if int(line) > 20:
+            break
+    time.sleep(0.05 + 0.2 * (os.getpid() % 10) / 10)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    generator = TinyGenerator()
+    w_u, w_t = person(generator)
+    settings = replace(SETTINGS, steps=4000)
+    resumed = unlearn(generator, w_u, w_t, settings, **NETWORKS, checkpoint=path)
+    start = next(resumed)
+    assert start.index >= 20
+    resumed = next(s for s in resumed if s.index == start.index + 9)
+    straight = next(s for s in unlearn(generator, w_u, w_t, settings, **NETWORKS) if s.index == resumed.index)
+    assert_same_bits(weights(resumed), weights(straight))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_weights(tmp_path):
+    generator, path = TinyGenerator(), tmp_path / "checkpoint.safetensors"
+    networks = dict(NETWORKS, embedder=TinyEmbedder())
+    steps = unlearn(generator, *person(generator), SETTINGS, **networks, checkpoint=path)
+    for step in steps:
+        good = weights(step)
+        if step.index == 7:
+            networks["embedder"].projection.fill_(float("nan"))
+            break
+    with pytest.raises(GuideError, match=r"became nan at step 8; try a smaller learning rate than 0.003"):
+        next(steps)
+    kept = next(unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path))
+    assert kept.index == 7
+    assert_same_bits(weights(kept), good)
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
+    generator, path = TinyGenerator(), tmp_path / "checkpoint.safetensors"
+    run(generator, checkpoint=path)
+    with pytest.raises(GuideError, match="belongs to another run"):
+        run(generator, replace(SETTINGS, seed=1), checkpoint=path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(GuideError, match="is damaged .* delete it to start the run afresh"):
+        run(generator, checkpoint=path)
+
+
+def test_presets_carry_the_published_numbers():
+    paper = UnlearningSettings.paper()
+    assert (paper.steps, paper.learning_rate, paper.alpha_max) == (1000, 1e-4, 15)
+    assert (paper.n_adjacent, paper.n_global) == (2, 2)
+    assert (paper.weight_local, paper.weight_adjacency, paper.weight_global) == (1, 1, 1)
+    assert (paper.distance.features, paper.distance.perceptual, paper.distance.identity) == (0.01, 1.0, 0.1)
+    assert UnlearningSettings.fast(seed=3).seed == 3
+    assert UnlearningSettings.fast().steps < paper.steps

@@ -1,0 +1,77 @@
+"""Small random stand-ins that obey the interfaces, so that the method's tests take milliseconds."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from guide_lib.generators import Generator, Rendering, View
+
+
+class TinyGenerator(Generator):
+    """z 6 -> ws [N, 3, 6] -> features [N, 5, 4, 4] -> image [N, 3, 16, 16]. `head` stays frozen."""
+
+    z_dim, w_dim, rows, resolution = 6, 6, 3, 16
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.mapper = nn.Linear(6, 6)
+        self.backbone = nn.Linear(18, 80)
+        self.head = nn.Conv2d(5, 3, 3, padding=1)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=rng) / max(parameter.shape[-1], 2) ** 0.5
+        self.register_buffer("w_avg", self.mapper.bias.detach().expand(1, 3, -1).clone())
+        self.requires_grad_(False).eval()
+
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        ws = self.mapper(z)[:, None].expand(-1, self.rows, -1)
+        return torch.lerp(self.w_avg.expand_as(ws), ws, truncation)
+
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        features = self.backbone(ws.flatten(1)).view(-1, 5, 4, 4)
+        image = torch.tanh(self.head(F.interpolate(features, scale_factor=4, mode="bilinear")))
+        turn = 0.0 if view is None else 0.01 * view.yaw
+        return Rendering(image + turn, features)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        return {f"backbone.{name}": p for name, p in self.backbone.named_parameters()}
+
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        return [View()] * n
+
+
+class TurningGenerator(TinyGenerator):
+    """The same with a camera that moves at every step, as a generator in three dimensions has."""
+
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        return [View(yaw) for yaw in (30 * torch.rand(n, generator=rng) - 15).tolist()]
+
+
+class TinyPerceptual(nn.Module):
+    """Mean square of pixels and of their differences between neighbours, through the interface of LPIPS."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        return [image, image.diff(dim=-1)]
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        return sum((x - y).square().mean((1, 2, 3)) for x, y in zip(a, b, strict=True))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.distance(self.features(a), self.features(b))
+
+
+class TinyEmbedder(nn.Module):
+    """A fixed linear map of the picture, normalised; a face is found unless the picture is nearly uniform."""
+
+    def __init__(self, seed: int = 1) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.register_buffer("projection", torch.randn(3 * 16 * 16, 7, generator=rng))
+
+    def embed(self, images: Tensor) -> Tensor:
+        return F.normalize(images.flatten(1) @ self.projection, dim=1)
+
+    def embed_faces(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.embed(images), images.flatten(1).std(1) > 1e-3
