@@ -1,7 +1,13 @@
-# make demo    erase one face, look at runs/demo/before_after.png   (PHOTO=me.jpg FACE=0, or SEED=7; OUT=folder)
-# make test    lint, unit tests, notebooks          make lab     open the notebooks
-# make doctor  what this machine can do             make format  let ruff rewrite the code
-# make lint    ruff only                            make clean   remove .venv, runs/ and caches of the tools
+# make demo       erase one face, look at runs/demo/before_after.png  (PHOTO=me.jpg FACE=0, or SEED=7; OUT=folder)
+# make test       lint, unit tests, notebooks
+# make lab        open the notebooks
+# make doctor     say what this machine can do
+# make compare    GUIDE beside its baseline, 8 people
+# make notebooks  run the notebooks and store what they print
+# make mutants    break the method on purpose, see the tests notice
+# make lint       ruff only
+# make format     let ruff rewrite the code
+# make clean      remove .venv, runs/ and the caches of the tools
 
 PYTHON ?= python3
 VENV   := .venv
@@ -26,7 +32,7 @@ STAMP := $(VENV)/.installed-$(KEY)
 WHO   := $(if $(PHOTO),--photo "$(PHOTO)",$(if $(SEED),--person $(SEED))) $(if $(FACE),--face $(FACE))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab doctor lint format clean setup
+.PHONY: help demo test lab doctor compare notebooks mutants lint format clean setup
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -65,6 +71,19 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants.py
+
+compare: $(STAMP)
+	$(BIN)/python -m guide_lib compare
+
+# No widget state (GitHub would refuse the file), no clock times (every run would be a change), and the
+# progress bars as they end. A library's deprecation notice would store a path of this machine.
+notebooks: $(STAMP)
+	PYTHONWARNINGS=ignore::UserWarning:torchvision.models._utils $(BIN)/python -m jupyter nbconvert \
+	  --to notebook --inplace --execute --ExecutePreprocessor.store_widget_state=False \
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis

@@ -136,7 +136,7 @@ def forget(
     photo: Tensor | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Report:
-    """Unlearn one person and write before_after.png, curves.png, losses.csv, metrics.json and student.safetensors.
+    """Unlearn one person and write before_after.png, curves.png, losses.csv, metrics.json, and the weights and latents.
 
     `photo` [1, 3, S, S] is shown beside the result; `facts` are added to metrics.json. While it runs, the state is
     kept in checkpoint.safetensors; an interrupted run continues from there.
@@ -154,6 +154,7 @@ def forget(
     history = list(_recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv"))
     student = history[-1].student
     save_tensors(folder / "student.safetensors", student.trainable_parameters())
+    save_tensors(folder / "latents.safetensors", {"w_u": w_u, "w_t": w_t})
     others = other_people(networks.generator)
     report = evaluate(student, networks.generator, w_u, others, networks.judge, networks.perceptual)
     metrics = report.as_dict() | (facts or {}) | {"settings": asdict(settings)}

@@ -8,6 +8,8 @@ The `lpips` package ships the learned heads only and would download the ImageNet
 torchvision. Here the backbones come from `guide_lib.assets` and everything is frozen.
 """
 
+import warnings
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -64,7 +66,9 @@ def load_lpips(net: str = "alex", device: torch.device | str | None = None) -> L
         raise GuideError(f"Unknown LPIPS network '{net}'; choose one of: {', '.join(NETS)}.")
     import lpips
 
-    package_model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the package still uses torchvision's old `pretrained` option
+        package_model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     inject_backbone(package_model, load_file(fetch(f"lpips-{net}")))
     return LPIPS(package_model).to(device)
 

@@ -1,0 +1,107 @@
+"""Break the method on purpose and see that the tests notice: make mutants.
+
+Each mutant is one replaced line in a copy of the library; the tests named beside it must fail on the copy. Exits
+with 1 if a mutant survives, or if the tests fail on an unchanged copy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ["tests/test_targets.py", "tests/test_losses.py", "tests/test_unlearning.py", "tests/test_metrics.py"]
+
+MUTANTS = {
+    "the local loss is zero": (
+        "losses.py",
+        "student.synthesis(w_u, view)), target).sum()",
+        "student.synthesis(w_u, view)), target).sum() * 0",
+    ),
+    "the adjacency loss is zero": (
+        "losses.py",
+        "student.synthesis(w_u + delta, view)), target).sum()",
+        "student.synthesis(w_u + delta, view)), target).sum() * 0",
+    ),
+    "the global loss is zero": (
+        "losses.py",
+        "perceptual(student.synthesis(ws, view).image, kept).sum()",
+        "perceptual(student.synthesis(ws, view).image, kept).sum() * 0",
+    ),
+    "UFO's sign is flipped": ("targets.py", "w_avg - scale_to_rows", "w_avg + scale_to_rows"),
+    "teacher and student are swapped in the loop": (
+        "unlearning.py",
+        "s, teacher = self.settings, self.teacher",
+        "s, teacher, student = self.settings, student, self.teacher",
+    ),
+    "teacher and student are swapped in the global loss": (
+        "losses.py",
+        "kept = teacher.synthesis(ws, view).image",
+        "student, teacher = teacher, student; kept = teacher.synthesis(ws, view).image",
+    ),
+    "the offset is added to the source only": (
+        "losses.py",
+        "observe_teacher(teacher, w_t + delta, view, distance)",
+        "observe_teacher(teacher, w_t + 0 * delta, view, distance)",
+    ),
+    "the adjacency loss is a mean": (
+        "losses.py",
+        "student.synthesis(w_u + delta, view)), target).sum()",
+        "student.synthesis(w_u + delta, view)), target).mean()",
+    ),
+    "alpha is not scaled to the rows": ("losses.py", "scale_to_rows(1.0, w_u.shape[1]) * alpha", "alpha"),
+    "a resumed run forgets Adam's moments": (
+        "checkpoint.py",
+        '_MOMENTS = ("exp_avg", "exp_avg_sq", "step")',
+        '_MOMENTS = ("step",)',
+    ),
+    "the whole student is trained": (
+        "generators/base.py",
+        "for parameter in student.trainable_parameters().values():",
+        "for parameter in student.parameters():",
+    ),
+    "the erased person counts among the others": ("metrics.py", "kept = cosines[1:]", "kept = cosines"),
+}
+
+
+def failures(folder: Path) -> list[str]:
+    """The names of the tests that fail in this copy of the project."""
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", *TESTS]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    output = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout
+    if "passed" not in output and "failed" not in output:
+        raise SystemExit(f"the tests did not run:\n{output}")
+    return re.findall(r"^(?:FAILED|ERROR) tests/[^:]*::([^\s\[]+)", output, re.MULTILINE)
+
+
+def main() -> int:
+    survivors = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in ("guide_lib", "tests", "data"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        if failed := failures(folder):
+            raise SystemExit(f"the tests fail without any mutant: {', '.join(failed)}")
+        for name, (file, line, mutated) in MUTANTS.items():
+            path = folder / "guide_lib" / file
+            original = path.read_text(encoding="utf-8")
+            if original.count(line) != 1:
+                raise SystemExit(f"{file} does not hold this line exactly once any more: {line}")
+            path.write_text(original.replace(line, mutated), encoding="utf-8")
+            failed = failures(folder)
+            path.write_text(original, encoding="utf-8")
+            print(
+                f"{'killed' if failed else 'SURVIVED':8} {name}: {', '.join(dict.fromkeys(failed)) or '-'}", flush=True
+            )
+            survivors += [] if failed else [name]
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
