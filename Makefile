@@ -78,12 +78,8 @@ mutants: $(STAMP)
 compare: $(STAMP)
 	$(BIN)/python -m guide_lib compare
 
-# No widget state (GitHub would refuse the file), no clock times (every run would be a change), and the
-# progress bars as they end. A library's deprecation notice would store a path of this machine.
 notebooks: $(STAMP)
-	PYTHONWARNINGS=ignore::UserWarning:torchvision.models._utils $(BIN)/python -m jupyter nbconvert \
-	  --to notebook --inplace --execute --ExecutePreprocessor.store_widget_state=False \
-	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True notebooks/*.ipynb
+	$(BIN)/python notebooks/store_outputs.py
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis

@@ -59,8 +59,9 @@ class UnlearningSettings:
 
     @classmethod
     def fast(cls, **changes: object) -> UnlearningSettings:
-        """For a laptop CPU: the published losses and learning rate, stopped after 150 steps."""
-        return replace(cls(steps=150), **changes)
+        """For a laptop CPU: 60 steps of twice the rate. So short a run leaves the global loss little time to bring
+        the others back, so it weighs three times as much; everything else is as published."""
+        return replace(cls(steps=60, learning_rate=2e-4, weight_global=3.0), **changes)
 
     def local_only(self) -> UnlearningSettings:
         """The paper's baseline: the local loss alone (used with `average_target`)."""

@@ -89,15 +89,16 @@ def readable_size(notebook: NotebookNode) -> Iterator[str]:
 
 
 def sound_file(notebook: NotebookNode) -> Iterator[str]:
+    if "widgets" in notebook.metadata:
+        yield "metadata.widgets is stored; GitHub then shows 'Invalid Notebook'"
+    ids = [cell.get("id") for cell in notebook.cells]
+    if None in ids or len(set(ids)) < len(ids):
+        yield "cell ids are missing or double"
+        return  # validate() would repair them
     try:
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
         yield f"not a valid notebook: {error.message}"
-    ids = [cell.get("id") for cell in notebook.cells]
-    if None in ids or len(set(ids)) < len(ids):
-        yield "cell ids are missing or double"
-    if "widgets" in notebook.metadata:
-        yield "metadata.widgets is stored; GitHub then shows 'Invalid Notebook'"
 
 
 def ran_from_top_to_bottom(notebook: NotebookNode) -> Iterator[str]:
@@ -210,7 +211,7 @@ def spoil_run(notebook: NotebookNode) -> None:
 
 def spoil_asserts(notebook: NotebookNode) -> None:
     for cell in code_cells(notebook):
-        cell.source = re.sub(r"\bassert\b", "print", cell.source)
+        cell.source = cell.source.replace("assert ", "holds = ")
 
 
 def spoil_widgets(notebook: NotebookNode) -> None:
@@ -235,7 +236,9 @@ SPOILERS = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "spoil"), zip(RULES, SPOILERS, strict=True), ids=[rule.__name__ for rule in RULES])
+@pytest.mark.parametrize(
+    ("rule", "spoil"), list(zip(RULES, SPOILERS, strict=True)), ids=[rule.__name__ for rule in RULES]
+)
 def test_every_rule_can_fail(rule: Rule, spoil: Callable[[NotebookNode], None]) -> None:
     notebook = copy.deepcopy(read(NOTEBOOKS[0]))
     spoil(notebook)

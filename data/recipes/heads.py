@@ -119,11 +119,13 @@ class CroppedNoise:
             conv.noise = noise
 
 
-def train_step(head: DistilledHead, optimizer: torch.optim.Optimizer, crops: tuple, lpips: LPIPS) -> float:
+def train_step(
+    head: DistilledHead, optimizer: torch.optim.Optimizer, crops: tuple, lpips: LPIPS, perceptual_weight: float
+) -> float:
     features, w, target = crops
     with CroppedNoise(head):
         picture = head(features, w)
-    loss = F.l1_loss(picture, target) + lpips(picture, target).mean()
+    loss = F.l1_loss(picture, target) + perceptual_weight * lpips(picture, target).mean()
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -134,6 +136,9 @@ def train_step(head: DistilledHead, optimizer: torch.optim.Optimizer, crops: tup
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--start", type=int, default=0, help="step at which this stage's learning rate starts")
+    parser.add_argument("--heads", nargs="+", choices=SIZES, default=list(SIZES), help="which heads to train")
+    parser.add_argument("--lpips", type=float, default=1.0, help="weight of LPIPS beside L1")
     parser.add_argument("--pool", type=int, default=192)
     parser.add_argument("--refresh", type=int, default=4, help="draw a fresh latent every so many steps")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
@@ -163,11 +168,12 @@ def main() -> None:
     average = dict.fromkeys(heads, 0.0)
     progress = tqdm(range(done, args.steps), initial=done, total=args.steps, dynamic_ncols=True, mininterval=30)
     for step in progress:
-        rate = args.learning_rate * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
-        for name, head in heads.items():
+        share = (step - args.start) / (args.steps - args.start)
+        rate = args.learning_rate * min(1, (step - args.start + 1) / 100) * 0.5 * (1 + math.cos(math.pi * share))
+        for name in args.heads:
             for group in optimizers[name].param_groups:
                 group["lr"] = rate
-            loss = train_step(head, optimizers[name], pool.crops(name), lpips)
+            loss = train_step(heads[name], optimizers[name], pool.crops(name), lpips, args.lpips)
             average[name] += (loss - average[name]) / min(step - done + 1, 100)
         if step % args.refresh == 0:
             pool.draw()
