@@ -37,12 +37,13 @@ from guide_lib.perception.perceptual import LPIPS
 class UnlearningSettings:
     """Everything that decides the result of a run, with the paper's defaults.
 
-    alpha_max is in the paper's scale (see `guide_lib.targets.scale_to_rows`); a weight of 0 switches a loss off and
-    saves its passes.
+    decay: let the learning rate fall to 0 along a cosine; the paper keeps it constant. alpha_max is in the paper's
+    scale (see `guide_lib.targets.scale_to_rows`). A weight of 0 switches a loss off and saves its passes.
     """
 
     steps: int = 1000
     learning_rate: float = 1e-4
+    decay: bool = False
     n_adjacent: int = 2
     n_global: int = 2
     alpha_max: float = 15.0
@@ -62,6 +63,11 @@ class UnlearningSettings:
         """For a laptop CPU: 60 steps of twice the rate. So short a run leaves the global loss little time to bring
         the others back, so it weighs three times as much; everything else is as published."""
         return replace(cls(steps=60, learning_rate=2e-4, weight_global=3.0), **changes)
+
+    def rate(self, index: int) -> float:
+        """The learning rate of step `index`, counted from 1."""
+        share = (index - 1) / self.steps if self.decay else 0.0
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def local_only(self) -> UnlearningSettings:
         """The paper's baseline: the local loss alone (used with `average_target`)."""
@@ -115,6 +121,8 @@ def unlearn(
         for index in range(done + 1, settings.steps + 1):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(index)
             losses = objective.backward(student, step_rng(settings.seed, index))
             if not math.isfinite(losses["total"]):
                 raise GuideError(

@@ -191,6 +191,18 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
         run(generator, checkpoint=path)
 
 
+def test_the_rate_is_constant_as_published_or_falls_to_zero_along_a_cosine():
+    assert {UnlearningSettings.paper().rate(k) for k in (1, 500, 1000)} == {1e-4}
+    settings = UnlearningSettings(steps=10, learning_rate=2.0, decay=True)
+    rates = [settings.rate(k) for k in range(1, 11)]
+    assert rates[0] == 2.0
+    assert rates[5] == pytest.approx(1.0)
+    assert rates == sorted(rates, reverse=True) and 0 < rates[-1] < 0.06
+    generator = TinyGenerator()
+    slow, fast = (run(generator, replace(SETTINGS, decay=decay))[-1] for decay in (True, False))
+    assert not torch.equal(weights(slow)["backbone.weight"], weights(fast)["backbone.weight"])
+
+
 def test_presets_carry_the_published_numbers():
     paper = UnlearningSettings.paper()
     assert (paper.steps, paper.learning_rate, paper.alpha_max) == (1000, 1e-4, 15)
