@@ -112,7 +112,8 @@ def test_a_missing_photo_and_an_unknown_device(refused, tmp_path):
 
 def test_doctor_and_assets_say_what_is_there(capsys):
     assert main(["assets"]) == 0
-    assert all(name in capsys.readouterr().out for name in ASSETS)
+    out = capsys.readouterr().out
+    assert all(name in out for name in ASSETS)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "torch" in out and "cache:" in out
