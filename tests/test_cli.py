@@ -61,7 +61,7 @@ def test_a_picture_of_20_px(refused, tmp_path):
 
 def test_a_truncated_archive(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("GUIDE_CACHE", str(tmp_path / "cache"))
-    archive = tmp_path / "cache" / "archives" / ASSETS["sface"].archive
+    archive = tmp_path / "cache" / "archives" / ASSETS["mobilestylegan-ffhq"].archive
     archive.parent.mkdir(parents=True)
     archive.write_bytes(b"PK\x03\x04 the rest never arrived")
     assert "delete it and run the command again." in refused("unlearn", "--person", "1", "--out", tmp_path / "run")
