@@ -57,15 +57,26 @@ def test_512_px_is_the_2x2_mean_of_1024_px():
     torch.testing.assert_close(small, F.avg_pool2d(large, 2), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("size, reached", [(256, 0.065), (128, 0.095)])
-def test_distilled_heads_draw_the_averaged_large_picture(size, reached):
-    """A guard against getting worse, on 8 latents: the goal of both heads is 0.05, and neither is below it yet."""
+def head_distance(size: int) -> float:
+    """Mean LPIPS over 8 latents between a head's picture and the averaged large one."""
     lpips, distances = load_lpips("alex"), []
     for z in latents(8, seed=77).split(1):
         ws = generator().mapping(z)
         large = F.avg_pool2d(generator().synthesis(ws).image, 1024 // size)
         distances.append(lpips(generator().at(size).synthesis(ws).image, large).item())
-    assert sum(distances) / 8 <= reached
+    return sum(distances) / 8
+
+
+FALLS_SHORT = pytest.mark.xfail(strict=True, reason="the shipped 128 px head reaches about 0.08; the goal is 0.05")
+
+
+@pytest.mark.parametrize("size", [256, pytest.param(128, marks=FALLS_SHORT)])
+def test_distilled_heads_draw_the_averaged_large_picture(size):
+    assert head_distance(size) <= 0.06
+
+
+def test_the_128_px_head_does_not_get_worse():
+    assert head_distance(128) <= 0.095
 
 
 @pytest.mark.parametrize("size, shape", [(128, (512, 64, 64)), (256, (256, 128, 128)), (1024, (64, 512, 512))])

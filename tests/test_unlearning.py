@@ -46,17 +46,22 @@ def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> 
         assert torch.equal(a[name], b[name]), name
 
 
-def test_the_person_moves_to_the_target_and_the_global_loss_protects_the_others():
-    generator, settings = TinyGenerator(), replace(SETTINGS, steps=300)
+def test_the_person_moves_to_the_target():
+    generator = TinyGenerator()
     w_u, w_t = person(generator)
-    student = run(generator, settings)[-1].student
+    student = run(generator, replace(SETTINGS, steps=300))[-1].student
     target, source = generator.synthesis(w_t).image, generator.synthesis(w_u).image
     assert (student.synthesis(w_u).image - target).norm() < 0.25 * (source - target).norm()
+
+
+def test_the_global_loss_protects_the_others():
+    generator, settings = TinyGenerator(), replace(SETTINGS, steps=200, n_global=8)
+    student = run(generator, settings)[-1].student
     careless = run(generator, replace(settings, weight_global=0.0))[-1].student
     others = generator.sample(64, torch.Generator().manual_seed(99))
     before = generator.synthesis(others).image
     moved, moved_carelessly = ((s.synthesis(others).image - before).norm() for s in (student, careless))
-    assert moved < 0.85 * moved_carelessly
+    assert moved < 0.7 * moved_carelessly
 
 
 def test_the_teacher_and_the_frozen_parts_never_change():
