@@ -17,23 +17,24 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from guide_lib.generators.mobile import DistilledHead, MobileStyleGAN, released_state
+from guide_lib.generators.mobile import DistilledHead, MobileStyleGAN, distilled_head_rows, released_state
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 SIZES = {"256": (5, 128), "128": (4, 64)}  # head -> blocks under it, size of their feature map
 CROPS, CROP_SHARE = 4, 2  # four crops of half the side: the cost of one whole picture
+ROW_STEP = 3.0  # how far a row of W+ is moved on its own; ||w - w_avg|| is 7 to 12
 
 
 def load_backbone(device: torch.device) -> MobileStyleGAN:
     """The released network; the heads to be trained are left as they are initialised here."""
     generator = MobileStyleGAN(1024)
     generator.load_state_dict(released_state(), strict=False)
-    return generator.eval().requires_grad_(False).to(device)
+    return generator.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
 def mean_latent(generator: MobileStyleGAN, samples: int = 65_536) -> Tensor:
@@ -72,35 +73,47 @@ class Pool:
         self.rng = torch.Generator().manual_seed(seed)
         self.entries: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
+    def latent(self) -> Tensor:
+        """ws [1, rows, w_dim]: a third each in W, in W+ by mixing two codes, and in W+ by moving every row on its own.
+
+        The last keeps a head from being exploited where an inversion in W+ goes.
+        """
+        g = self.generator
+        first, second = g.sample(2, self.rng).split(1)
+        kind = int(torch.randint(3, (1,), generator=self.rng))
+        if kind == 1:
+            cut = int(torch.randint(1, g.rows, (1,), generator=self.rng))
+            return torch.cat([first[:, :cut], second[:, cut:]], dim=1)
+        if kind == 2:
+            noise = torch.randn(first.shape, generator=self.rng).to(first)
+            return first + ROW_STEP * noise / noise.norm(dim=2, keepdim=True)
+        return first
+
     @torch.no_grad()
     def draw(self) -> None:
-        """Add a fresh latent, and drop the oldest when the pool is full. A third is drawn in W+ by mixing two codes."""
-        g = self.generator
-        ws = g.sample(2, self.rng)
-        mixed = torch.rand(1, generator=self.rng).item() < 1 / 3
-        cut = int(torch.randint(1, g.rows, (1,), generator=self.rng)) if mixed else g.rows
-        ws = torch.cat([ws[:1, :cut], ws[1:, cut:]], dim=1)
+        """Add a fresh latent, and drop the oldest when the pool is full."""
+        g, ws = self.generator, self.latent()
         early = g.synthesis_network(ws, 4)
         late = g.synthesis_network.layers[4](early, ws[:, 13:16])
         x = late
         for i in (5, 6):
             x = g.synthesis_network.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])
         image = F.avg_pool2d(g.heads["1024"](x, ws[:, -1]), 4)
-        self.entries = [*self.entries, (ws[:, -1], early.half(), late.half(), image)][-self.size :]
+        self.entries = [*self.entries, (ws, early.half(), late.half(), image)][-self.size :]
 
     def crops(self, head: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Features [4, C, s, s], w [4, 512] and pictures [4, 3, 2s, 2s] of random crops of four entries."""
+        """Features [4, C, s, s], rows of W+ [4, 4, 512] and pictures [4, 3, 2s, 2s]: random crops of four entries."""
         picked = torch.randint(len(self.entries), (CROPS,), generator=self.rng).tolist()
-        size = SIZES[head][1]
+        blocks, size = SIZES[head]
         side = size // CROP_SHARE
         batch = []
         for k in picked:
-            w, early, late, image = self.entries[k]
+            ws, early, late, image = self.entries[k]
             top, left = torch.randint(size - side + 1, (2,), generator=self.rng).tolist()
             picture = image if head == "256" else F.avg_pool2d(image, 2)
             features = (late if head == "256" else early)[..., top : top + side, left : left + side]
             where = (slice(2 * top, 2 * (top + side)), slice(2 * left, 2 * (left + side)))
-            batch.append((features.float(), w, picture[..., where[0], where[1]]))
+            batch.append((features.float(), ws[:, distilled_head_rows(blocks)], picture[..., where[0], where[1]]))
         return tuple(torch.cat(column) for column in zip(*batch, strict=True))
 
 
@@ -122,9 +135,9 @@ class CroppedNoise:
 def train_step(
     head: DistilledHead, optimizer: torch.optim.Optimizer, crops: tuple, lpips: LPIPS, perceptual_weight: float
 ) -> float:
-    features, w, target = crops
+    features, ws, target = crops
     with CroppedNoise(head):
-        picture = head(features, w)
+        picture = head(features, ws)
     loss = F.l1_loss(picture, target) + perceptual_weight * lpips(picture, target).mean()
     optimizer.zero_grad()
     loss.backward()
@@ -140,7 +153,8 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", choices=SIZES, default=list(SIZES), help="which heads to train")
     parser.add_argument("--lpips", type=float, default=1.0, help="weight of LPIPS beside L1")
     parser.add_argument("--pool", type=int, default=192)
-    parser.add_argument("--refresh", type=int, default=4, help="draw a fresh latent every so many steps")
+    parser.add_argument("--refresh", type=int, default=1, help="draw a fresh latent every so many steps")
+    parser.add_argument("--warm-start", type=Path, help="begin with the heads in this file")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "mobilestylegan-ffhq-heads.safetensors")
     parser.add_argument("--device", default=None)
@@ -152,8 +166,12 @@ def main() -> None:
     generator.w_avg.copy_(mean_latent(generator))
     heads = {name: generator.heads[name].requires_grad_(True) for name in SIZES}
     optimizers = {name: torch.optim.Adam(head.parameters(), betas=(0.9, 0.99)) for name, head in heads.items()}
-    for head in heads.values():
+    for name, head in heads.items():
         initialise(head)
+        if args.warm_start:
+            prefix = f"heads.{name}."
+            start = load_file(args.warm_start)
+            head.load_state_dict({k.removeprefix(prefix): v for k, v in start.items() if k.startswith(prefix)})
     state, done = args.out.with_suffix(".training.pt"), 0
     if state.exists():
         saved = torch.load(state, weights_only=True)

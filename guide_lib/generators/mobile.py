@@ -143,7 +143,7 @@ class DistilledHead(nn.Module):
     """Styled convolutions, then an image head: draws from an early feature map what the later blocks would.
 
     [N, C, H, W] -> RGB [N, 3, 2H, 2W]. Trained by data/recipes/heads.py against the area-downsampled 1024 px
-    picture; all of its layers take the same row of W+.
+    picture. ws: [N, depth + 1, 512], a row of W+ for each convolution and one for the image head.
     """
 
     def __init__(self, channels: int, size: int, width: int = 96, depth: int = 3) -> None:
@@ -152,10 +152,15 @@ class DistilledHead(nn.Module):
         self.convs = nn.ModuleList(StyledConv(widths[i], widths[i + 1], size) for i in range(depth))
         self.to_img = ImageHead(width)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        for conv in self.convs:
-            x = conv(x, w)
-        return self.to_img(x, w)
+    def forward(self, x: Tensor, ws: Tensor) -> Tensor:
+        for i, conv in enumerate(self.convs):
+            x = conv(x, ws[:, i])
+        return self.to_img(x, ws[:, -1])
+
+
+def distilled_head_rows(blocks: int) -> list[int]:
+    """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's."""
+    return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, -1]
 
 
 class Synthesis(nn.Module):
@@ -221,10 +226,15 @@ class MobileStyleGAN(Generator):
         return torch.lerp(self.w_avg.expand_as(ws), ws, truncation)
 
     def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
-        features = self.synthesis_network(ws, BLOCKS_FOR[self.resolution])
+        blocks = BLOCKS_FOR[self.resolution]
+        features = self.synthesis_network(ws, blocks)
         if self.resolution == 512:
-            return Rendering(self.heads["1024"].bands(features, ws[:, -1])[:, :3] / 2, features)
-        return Rendering(self.heads[str(self.resolution)](features, ws[:, -1]), features)
+            image = self.heads["1024"].bands(features, ws[:, -1])[:, :3] / 2
+        elif self.resolution == 1024:
+            image = self.heads["1024"](features, ws[:, -1])
+        else:
+            image = self.heads[str(self.resolution)](features, ws[:, distilled_head_rows(blocks)])
+        return Rendering(image, features)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         unused = tuple(f"layers.{i}." for i in range(BLOCKS_FOR[self.resolution], len(BLOCK_WIDTHS)))
