@@ -12,7 +12,8 @@ from guide_lib.errors import GuideError
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib import experiment
-    from guide_lib.perception.faces import align, load_photo
+    from guide_lib.perception.faces import align
+    from guide_lib.perception.photos import load_photo
     from guide_lib.runtime import pick_device
     from guide_lib.targets import ufo_target
     from guide_lib.unlearning import UnlearningSettings
