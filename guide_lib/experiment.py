@@ -130,7 +130,7 @@ def find_codes(
 def _inverted(
     networks: Networks, photos: Tensor, settings: InversionSettings
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """A few photos at a time, which bounds the memory and changes no code."""
+    """The last codes of both spaces and the seconds spent in each; a few photos at a time, which bounds the memory."""
     found: dict[str, list[Tensor]] = {}
     seconds: dict[str, float] = {}
     for batch in photos.split(INVERTED_AT_ONCE):

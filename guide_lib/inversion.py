@@ -4,7 +4,8 @@
 
 W holds one vector for all layers and stays close to what the generator knows; W+ holds one for each layer and
 comes closer to the photo (Abdal et al. 2019, arXiv 1904.03189). Many photos are one batch: each has its own loss, and
-Adam treats every number by itself, so none changes another's answer.
+Adam treats every number by itself, so each gets the code it would get alone (up to rounding: in float32 the kinks of
+the networks make two codes out of the last digit of a picture, both equally good).
 """
 
 from __future__ import annotations
