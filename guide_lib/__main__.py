@@ -1,4 +1,4 @@
-"""The command line: python -m guide_lib unlearn | compare | assets | doctor."""
+"""The command line: python -m guide_lib unlearn | invert | compare | assets | doctor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from guide_lib.errors import GuideError
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib import experiment
-    from guide_lib.perception.faces import align, load_photo
+    from guide_lib.perception.faces import align
+    from guide_lib.perception.photos import load_photo
     from guide_lib.runtime import pick_device
     from guide_lib.targets import ufo_target
     from guide_lib.unlearning import UnlearningSettings
@@ -35,6 +36,31 @@ def unlearn(args: argparse.Namespace) -> None:
     print(f"erased person: identity cosine {report.id:.2f} (1 = the same person, 0 = a stranger)")
     print(f"{report.others} other people: {report.retention:.2f} on average, lowest {report.retention_min:.2f}")
     print(f"look at {args.out / 'before_after.png'}")
+
+
+def invert(args: argparse.Namespace) -> None:
+    """Find the latents of a photo, or of a folder of photos of one person; write latents, picture and numbers."""
+    from guide_lib import experiment
+    from guide_lib.inversion_report import invert_person
+    from guide_lib.perception.faces import align
+    from guide_lib.perception.photos import Person, load_person, load_photo
+    from guide_lib.runtime import pick_device
+
+    with experiment.run_folder(args.out) as folder:
+        if not args.photo.is_dir():
+            person = Person([args.photo.name], align(load_photo(args.photo), face=args.face), {})
+        elif args.face is None:
+            person = load_person(args.photo)
+        else:
+            raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
+        for reason in person.skipped.values():
+            print(f"skipped: {reason}", file=sys.stderr)
+        networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
+        facts = {"skipped": person.skipped}
+        summary = invert_person(networks, person.names, person.photos, folder, facts=facts)
+    for space, values in summary.items():
+        print(f"{space:2}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
+    print(f"look at {args.out / 'inversion.png'}")
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -98,6 +124,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
     sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")
     network_options(sub, "runs/demo")
+    sub = command(invert)
+    sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
+    sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
+    network_options(sub, "runs/inversion")
     sub = command(compare)
     sub.add_argument("--people", type=int, default=8)
     sub.add_argument("--steps", type=int, help="instead of the preset's")
@@ -112,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; a GuideError becomes one line on standard error and exit status 2."""
     args = parser().parse_args(argv)
     try:
-        if args.function in (unlearn, compare):
+        if args.function in (unlearn, invert, compare):
             from guide_lib.runtime import keep_freed_memory
 
             keep_freed_memory()

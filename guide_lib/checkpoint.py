@@ -1,4 +1,4 @@
-"""Unlearning runs on disk: weights and optimiser state in one safetensors file, written all or nothing."""
+"""Runs on disk: latents, weights and optimiser state in safetensors files, written all or nothing."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         partial.unlink(missing_ok=True)
 
 
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file, on the CPU. Raises GuideError when it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise GuideError(f"{path} is damaged ({error}); delete it to start the run afresh.") from error
+
+
 def save_checkpoint(
     path: Path,
     fingerprint: str,
@@ -72,12 +81,7 @@ def load_checkpoint(
     Raises:
         GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise GuideError(f"{path} is damaged ({error}); delete it to start the run afresh.") from error
+    saved, metadata = load_tensors(path)
     if metadata.get("fingerprint") != fingerprint:
         raise GuideError(f"{path} belongs to another run; use another folder, or delete it to start afresh.")
     with torch.no_grad():

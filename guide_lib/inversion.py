@@ -1,14 +1,16 @@
-"""Find the latent that draws a photograph (step 1 of GUIDE): optimisation in W, then in W+.
+"""Find the latents that draw photographs (step 1 of GUIDE): optimisation in W, then in W+.
 
     w_u = invert(generator, photo, perceptual=lpips, embedder=embedder)     # [1, rows, w_dim]
 
 W holds one vector for all layers and stays close to what the generator knows; W+ holds one for each layer and
-comes closer to the photo (Abdal et al. 2019, arXiv 1904.03189).
+comes closer to the photo (Abdal et al. 2019, arXiv 1904.03189). Many photos are one batch: each has its own loss, and
+Adam treats every number by itself, so each gets the code it would get alone (up to rounding: in float32 the kinks of
+the networks make two codes out of the last digit of a picture, both equally good).
 """
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,9 +26,12 @@ from guide_lib.perception.perceptual import LPIPS
 
 @dataclass(frozen=True)
 class InversionSettings:
-    """Steps in each space, Adam's learning rate at their start, and the weights of the loss.
+    """Steps in each space (0 skips it), Adam's learning rate at the start of W, the weights of the loss, early stop.
 
-    anchor: weight of the mean square of w - w_avg, which keeps the code where the generator draws faces.
+    anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
+        faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
+    patience: a photo stops in a space once its best loss has not fallen by the share `tolerance` for this many
+        steps; None never stops early.
     """
 
     steps_w: int = 80
@@ -36,86 +41,144 @@ class InversionSettings:
     pixel: float = 0.3
     identity: float = 0.3
     anchor: float = 0.01
+    patience: int | None = None
+    tolerance: float = 0.01
 
 
 @dataclass(frozen=True)
 class InversionStep:
-    """One finished step: index counts from 1, space is "W" or "W+", ws is [1, rows, w_dim], without a graph."""
+    """One finished step of all photos.
+
+    index counts from 1; total is the most it can reach; space is "W" or "W+". loss: [N] on the CPU, each photo's
+    before the step. ws: [N, rows, w_dim], the codes after it, without a graph.
+    """
 
     index: int
     total: int
     space: str
-    loss: float
+    loss: Tensor
     ws: Tensor
+    seconds: float
 
 
 def invert(
     generator: Generator,
-    photo: Tensor,
+    photos: Tensor,
     settings: InversionSettings | None = None,
     *,
     perceptual: LPIPS,
     embedder: Embedder,
+    start: Tensor | None = None,
 ) -> Tensor:
-    """The latent ws [1, rows, w_dim] of an FFHQ-aligned photo [1, 3, S, S] in [-1, 1], any S. See `inversion_steps`."""
-    ws = generator.w_avg
-    for step in inversion_steps(generator, photo, settings, perceptual=perceptual, embedder=embedder):
+    """The latents ws [N, rows, w_dim] of FFHQ-aligned photos [N, 3, S, S] in [-1, 1], any S. See `inversion_steps`."""
+    ws = starting_codes(generator, photos, start)
+    for step in inversion_steps(generator, photos, settings, perceptual=perceptual, embedder=embedder, start=ws):
         ws = step.ws
     return ws
 
 
 def inversion_steps(
     generator: Generator,
-    photo: Tensor,
+    photos: Tensor,
     settings: InversionSettings | None = None,
     *,
     perceptual: LPIPS,
     embedder: Embedder,
+    start: Tensor | None = None,
 ) -> Iterator[InversionStep]:
-    """Minimise LPIPS + pixel MSE + identity, first over one w from w_avg, then over one w for each row.
+    """Minimise LPIPS + pixel MSE + identity + anchor for each photo [N, 3, S, S], first over W, then over W+.
+
+    `start` [N, rows, w_dim], for example an encoder's answer, replaces w_avg. W begins at the mean of its rows; with
+    `steps_w=0` W+ begins at `start` itself.
 
     Raises:
-        GuideError: the loss is not finite.
+        GuideError: `start` has another shape, or a loss is not finite.
     """
     s = settings or InversionSettings()
-    objective = _PhotoLoss(generator, photo, s, perceptual, embedder)
+    objective = _PhotoLoss(generator, photos, s, perceptual, embedder)
+    ws = starting_codes(generator, photos, start)
     index, total = 0, s.steps_w + s.steps_w_plus
-    code = generator.w_avg[:, :1]  # W: one row stands for all
-    # W+ starts from a good place and needs half the step.
-    for space, steps, rate in (
-        ("W", s.steps_w, s.learning_rate),
-        ("W+", s.steps_w_plus, s.learning_rate / 2),
-    ):
-        if space == "W+":
-            code = code.expand(-1, generator.rows, -1)
-        for loss, moved in _descend(objective, code, steps, rate):
-            index, code = index + 1, moved
-            if not math.isfinite(loss):
-                raise GuideError(f"The inversion's loss became {loss} at step {index}; use a smaller learning rate.")
-            yield InversionStep(index, total, space, loss, code.expand(-1, generator.rows, -1).clone())
+    for space in ("W", "W+"):
+        if space == "W":  # one row stands for all
+            code, anchor, steps, rate = ws.mean(1, keepdim=True), generator.w_avg[:, :1], s.steps_w, s.learning_rate
+        else:  # starts from a good place and needs half the step
+            # Rows that the picture does not depend on feel the anchor alone, so they stay where W left them.
+            code, anchor, steps, rate = ws, ws, s.steps_w_plus, s.learning_rate / 2
+        begun = time.perf_counter()
+        for loss, moved in _descend(objective, code, anchor, steps, rate):
+            index, ws = index + 1, moved.expand(-1, generator.rows, -1).clone()
+            _check_finite(loss, index)
+            yield InversionStep(index, total, space, loss, ws, time.perf_counter() - begun)
+            begun = time.perf_counter()
 
 
-def _descend(objective: _PhotoLoss, code: Tensor, steps: int, learning_rate: float) -> Iterator[tuple[float, Tensor]]:
-    """Adam with a cosine to zero; yields the loss before, and the code [1, 1 or rows, w_dim] after, each step."""
+def starting_codes(generator: Generator, photos: Tensor, start: Tensor | None = None) -> Tensor:
+    """`start`, or w_avg for each of the N photos: [N, rows, w_dim]. Raises GuideError if `start` has another shape."""
+    if start is None:
+        return generator.w_avg.expand(len(photos), -1, -1).clone()
+    expected = [len(photos), generator.rows, generator.w_dim]
+    if list(start.shape) != expected:
+        raise GuideError(f"The codes to start from have the shape {list(start.shape)}; give one of {expected}.")
+    return start.detach().to(generator.w_avg)
+
+
+def _descend(
+    objective: _PhotoLoss, code: Tensor, anchor: Tensor, steps: int, learning_rate: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Adam with a cosine to zero; yields each photo's loss [N] before, and code [N, 1 or rows, w_dim] after, a step."""
     code = code.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([code], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    progress = _Progress(objective.settings)
     for _ in range(steps):
-        loss = objective(code)
+        loss = objective(code, anchor)
+        moving = progress.goes_on(loss.detach())
+        if not moving.any():
+            return
         optimizer.zero_grad()
-        loss.backward()
+        loss.sum().backward()
+        before = code.detach().clone()
         optimizer.step()
         schedule.step()
-        yield loss.item(), code.detach().clone()
+        with torch.no_grad():
+            code[~moving] = before[~moving]
+        yield loss.detach().cpu(), code.detach().clone()
+
+
+class _Progress:
+    """Which photos still get better. One that stopped keeps its code, so its loss can never improve again."""
+
+    def __init__(self, settings: InversionSettings) -> None:
+        self.patience, self.tolerance = settings.patience, settings.tolerance
+        self.best: Tensor | None = None
+        self.stalled: Tensor | None = None  # steps since the best loss, for each photo
+
+    def goes_on(self, loss: Tensor) -> Tensor:
+        """loss: [N] -> [N] bool, False for the photos that are done."""
+        if self.patience is None:
+            return torch.ones_like(loss, dtype=torch.bool)
+        if self.best is None:
+            self.best, self.stalled = torch.full_like(loss, float("inf")), torch.zeros_like(loss)
+        # A loss that is not a number is no stall: the caller shall see it.
+        better = ~(loss >= self.best * (1 - self.tolerance))
+        self.best = torch.where(better, loss, self.best)
+        self.stalled = torch.where(better, 0, self.stalled + 1)
+        return self.stalled < self.patience
+
+
+def _check_finite(loss: Tensor, index: int) -> None:
+    wrong = loss[~loss.isfinite()]
+    if len(wrong):
+        raise GuideError(f"The inversion's loss became {wrong[0]} at step {index}; use a smaller learning rate.")
 
 
 class _PhotoLoss:
-    """The distance of G(ws) to one photo, which is looked at once."""
+    """The distance of each G(w) to its own photo; the photos are looked at once."""
 
     def __init__(
         self,
         generator: Generator,
-        photo: Tensor,
+        photos: Tensor,
         settings: InversionSettings,
         perceptual: LPIPS,
         embedder: Embedder,
@@ -123,14 +186,16 @@ class _PhotoLoss:
         self.generator, self.settings = generator, settings
         self.perceptual, self.embedder = perceptual, embedder
         with torch.no_grad():
-            self.photo = F.interpolate(photo.to(generator.w_avg), size=generator.resolution, mode="area")
-            self.look = perceptual.features(self.photo)
-            self.identity = embedder.embed(photo.to(generator.w_avg))
+            photos = photos.to(generator.w_avg)
+            self.photos = F.interpolate(photos, size=generator.resolution, mode="area")
+            self.look = perceptual.features(self.photos)
+            self.identity = embedder.embed(photos)
 
-    def __call__(self, code: Tensor) -> Tensor:
-        s, ws = self.settings, code.expand(-1, self.generator.rows, -1)
-        image = self.generator.synthesis(ws).image
-        loss = s.perceptual * self.perceptual.distance(self.perceptual.features(image), self.look).sum()
-        loss = loss + s.pixel * F.mse_loss(image, self.photo)
-        loss = loss + s.identity * (1 - (self.embedder.embed(image) * self.identity).sum(1)).sum()
-        return loss + s.anchor * (ws - self.generator.w_avg).square().mean()
+    def __call__(self, code: Tensor, anchor: Tensor) -> Tensor:
+        """code: [N, 1 or rows, w_dim] -> [N]."""
+        s = self.settings
+        image = self.generator.synthesis(code.expand(-1, self.generator.rows, -1)).image
+        loss = s.perceptual * self.perceptual.distance(self.perceptual.features(image), self.look)
+        loss = loss + s.pixel * (image - self.photos).square().mean((1, 2, 3))
+        loss = loss + s.identity * (1 - (self.embedder.embed(image) * self.identity).sum(1))
+        return loss + s.anchor * (code - anchor).square().mean((1, 2))

@@ -92,6 +92,17 @@ def stack(parts: Sequence[Image.Image], gap: int) -> Image.Image:
     return page
 
 
+def beside(parts: Sequence[Image.Image], gap: int) -> Image.Image:
+    """One to the right of the other, top-aligned."""
+    width = sum(part.width for part in parts) + gap * (len(parts) - 1)
+    page = Image.new("RGB", (width, max(part.height for part in parts)), WHITE)
+    x = 0
+    for part in parts:
+        page.paste(part, (x, 0))
+        x += part.width + gap
+    return page
+
+
 def padded(picture: Image.Image, margin: int) -> Image.Image:
     page = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), WHITE)
     page.paste(picture, (margin, margin))

@@ -2,6 +2,8 @@
 
 report = evaluate(student, generator, w_u, others, judge, perceptual)
 report.id, report.retention
+
+And, before that, how well an inversion shows its photo: `reconstruction`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.generators import Generator
@@ -41,6 +44,20 @@ class Report:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """N photos beside what their latents draw.
+
+    pictures: [N, 3, S, S] on the CPU. judge: [N], identity cosine of picture and photo; higher is better. lpips: [N],
+    at the pictures' size; lower is better. undetected: in how many of the 2 N no face was found.
+    """
+
+    pictures: Tensor
+    judge: Tensor
+    lpips: Tensor
+    undetected: int
+
+
 @torch.no_grad()
 def render(generator: Generator, ws: Tensor) -> Tensor:
     """Pictures [N, 3, S, S] on the CPU, a few at a time."""
@@ -55,6 +72,25 @@ def identity_similarity(judge: Embedder, images_a: Tensor, images_b: Tensor) -> 
 
 
 @torch.no_grad()
+def perceptual_distance(perceptual: LPIPS, images_a: Tensor, images_b: Tensor, device: torch.device) -> Tensor:
+    """LPIPS [N] of each pair on the CPU, a few at a time."""
+    pairs = zip(images_a.split(BATCH), images_b.split(BATCH), strict=True)
+    return torch.cat([perceptual(a.to(device), b.to(device)).cpu() for a, b in pairs])
+
+
+def reconstruction(
+    generator: Generator, ws: Tensor, photos: Tensor, judge: Embedder, perceptual: LPIPS
+) -> Reconstruction:
+    """Compare what ws [N, rows, w_dim] draw with the aligned photos [N, 3, S, S] in [-1, 1], any S."""
+    pictures, photos = render(generator, ws), photos.cpu()
+    cosines, undetected = identity_similarity(judge, photos, pictures)
+    lpips = perceptual_distance(
+        perceptual, F.interpolate(photos, size=pictures.shape[-1], mode="area"), pictures, ws.device
+    )
+    return Reconstruction(pictures, cosines.cpu(), lpips, undetected)
+
+
+@torch.no_grad()
 def evaluate(
     student: Generator, generator: Generator, w_u: Tensor, others: Tensor, judge: Embedder, perceptual: LPIPS
 ) -> Report:
@@ -62,9 +98,7 @@ def evaluate(
     ws = torch.cat([w_u, others])
     before, after = render(generator, ws), render(student, ws)
     cosines, undetected = identity_similarity(judge, before, after)
-    device = w_u.device
-    pairs = zip(before[1:].split(BATCH), after[1:].split(BATCH), strict=True)
-    lpips = torch.cat([perceptual(a.to(device), b.to(device)) for a, b in pairs])
+    lpips = perceptual_distance(perceptual, before[1:], after[1:], w_u.device)
     kept = cosines[1:]
     return Report(
         id=cosines[0].item(),

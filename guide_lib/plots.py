@@ -1,4 +1,4 @@
-"""Pictures out of tensors: grids with labels, the before/after figure, the loss curves.
+"""Pictures out of tensors: grids with labels, the before/after figure, the loss curves, what alignment sees.
 
     picture = image_grid([[before, after]], ["Ada"], ["before", "after"])
     picture.save("grid.png")
@@ -9,9 +9,11 @@ Everything returns a PIL image on a white background; nothing touches matplotlib
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -20,6 +22,8 @@ from guide_lib.layout import (
     INK,
     QUIET,
     WHITE,
+    beside,
+    font_of_size,
     header,
     label_width,
     padded,
@@ -28,6 +32,7 @@ from guide_lib.layout import (
     tile_label,
     tile_row,
 )
+from guide_lib.perception.faces import SMALLEST_FACE, Face, cut_out, detect_faces, ffhq_square, refine_landmarks
 
 if TYPE_CHECKING:
     from guide_lib.unlearning import Step
@@ -43,6 +48,7 @@ CURVES = {
     "adjacency": ("#0072b2", "-."),
     "global": ("#009e73", ":"),
 }
+BOX, SQUARE, POINT = "#0072b2", "#d55e00", "#f0e442"  # blue, orange and yellow of the same set
 
 
 def to_pil(image: Picture) -> Image.Image:
@@ -153,6 +159,29 @@ def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360) ->
     return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
 
 
+def align_preview(photo: Image.Image, height: int = 400) -> Image.Image:
+    """What alignment sees in a photo, `height` pixels high, beside what it cuts out of it.
+
+    Every face has its box, its five points, its FFHQ square and its number, counted from 0 at the left: the `face` of
+    `align`. Faces that `align` would refuse are there too, and say so; a photo without a face is shown as it is.
+    """
+    faces = detect_faces(photo)
+    points = [refine_landmarks(photo, face.landmarks) for face in faces]
+    parts = [_marked(photo, faces, points, height)]
+    if faces:
+        per_row = math.ceil(math.sqrt(len(faces)))
+        tile = (height + GAP) // math.ceil(len(faces) / per_row) - GAP
+        tiles = [to_pil(cut_out(photo, five, tile)) for five in points]
+        for i, (face, picture) in enumerate(zip(faces, tiles, strict=True)):
+            _number(picture, f"{i}" if face.width >= SMALLEST_FACE else f"{i}: too small", (4, 2))
+        parts += [image_grid([tiles[i : i + per_row] for i in range(0, len(tiles), per_row)], tile=tile)]
+    figure = beside(parts, GAP)
+    legend = (
+        "blue: a face and its number; yellow: eyes, nose, mouth; orange: what is cut out" if faces else "no face found"
+    )
+    return stack([figure, sentence(legend if faces else "no face found", figure.width, 15, QUIET)], GAP)
+
+
 def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
     """Show `before` left of a line and `after` right of it; `position` in [0, 1] is where the line stands."""
     left, right = _same_size(before, after)
@@ -167,6 +196,27 @@ def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
 def fade(before: Picture, after: Picture, position: float) -> Image.Image:
     """Mix the two pictures: `position` 0 is all `before`, 1 all `after`."""
     return Image.blend(*_same_size(before, after), min(max(position, 0.0), 1.0))
+
+
+def _marked(photo: Image.Image, faces: Sequence[Face], points: Sequence[np.ndarray], height: int) -> Image.Image:
+    """The photo, at most `height` high and twice as wide, with boxes, numbers, points [5,2] px and squares."""
+    scale = min(height / photo.height, 2 * height / photo.width)
+    size = (round(scale * photo.width), round(scale * photo.height))
+    canvas = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(canvas)
+    for i, (face, five) in enumerate(zip(faces, points, strict=True)):
+        box = np.reshape(face.box, (2, 2))
+        corners, dots, (start, end) = (scale * (xy + 0.5) - 0.5 for xy in (ffhq_square(five), five, box))
+        pen.line([*map(tuple, corners), tuple(corners[0])], fill=SQUARE, width=2)
+        pen.rectangle([tuple(start), tuple(end)], outline=BOX, width=2)
+        for x, y in dots:
+            pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=POINT, outline=INK)
+        _number(canvas, f"{i}", (start[0], max(start[1] - 24, 0)))
+    return canvas
+
+
+def _number(picture: Image.Image, text: str, corner: tuple[float, float]) -> None:
+    ImageDraw.Draw(picture).text(corner, text, WHITE, font_of_size(18), stroke_width=2, stroke_fill=INK)
 
 
 def _encoded(picture: Image.Image, **options: object) -> bytes:

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
+from guide_lib.assets import shipped
+from guide_lib.perception.photos import load_photo
 from guide_lib.runtime import keep_freed_memory
 
 # Same examples in every run, and no time limit for each: a shared machine is slow now and then.
@@ -36,3 +39,19 @@ def fixed_seeds() -> None:
 def rng() -> torch.Generator:
     """A fresh CPU generator with a fixed seed, as the library's functions expect."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Image.Image:
+    """The bundled portrait, RGB. Not to be changed in place."""
+    return load_photo(shipped("portrait.png"))
+
+
+@pytest.fixture(scope="session")
+def pair(portrait: Image.Image) -> Image.Image:
+    """Two faces side by side, the right one a mirror image of the left."""
+    face = portrait.crop((100, 0, 350, 300))
+    both = Image.new("RGB", (500, 300), "grey")
+    both.paste(face, (0, 0))
+    both.paste(face.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (250, 0))
+    return both

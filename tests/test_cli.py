@@ -5,9 +5,13 @@ import json
 import shutil
 
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import assets
+from guide_lib import assets, experiment
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
 
@@ -27,6 +31,19 @@ def refused(capsys, tmp_path):
         return lines[0]
 
     return run
+
+
+@pytest.fixture
+def tiny_networks(monkeypatch):
+    """Stand-ins instead of the pretrained networks: the same path through the library in a second."""
+
+    class AnySize(TinyEmbedder):
+        def embed(self, images):
+            return super().embed(F.interpolate(images, size=16, mode="area"))
+
+    networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
+    monkeypatch.setattr(experiment, "load_networks", lambda *_: networks)
+    return networks
 
 
 def portrait() -> Image.Image:
@@ -108,6 +125,71 @@ def test_a_missing_photo_and_an_unknown_device(refused, tmp_path):
     assert "There is no photo at" in refused("unlearn", "--photo", tmp_path / "me.jpg", "--out", tmp_path / "run")
     line = refused("unlearn", "--person", "1", "--device", "tpu", "--out", tmp_path / "run")
     assert "no device 'tpu' on this machine; choose one of:" in line
+
+
+def test_one_photo_is_inverted_and_not_a_second_time(tiny_networks, tmp_path, capsys, monkeypatch):
+    """The numbers in metrics.json are those of the codes in inversion.safetensors."""
+    from guide_lib.perception.faces import align
+
+    argv = ["invert", str(shipped("portrait.png")), "--out", str(tmp_path)]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    codes = load_file(tmp_path / "inversion.safetensors")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(codes) == {"W", "W+"}
+    photo = F.interpolate(align(portrait()), size=16, mode="area")
+    for space, ws in codes.items():
+        assert ws.shape == (1, 3, 6)
+        image = tiny_networks.generator.synthesis(ws).image
+        judge = (tiny_networks.judge.embed(image) * tiny_networks.judge.embed(photo)).sum().item()
+        lpips = tiny_networks.perceptual(image, photo).item()
+        assert metrics[space]["judge"] == pytest.approx(judge, abs=1e-4)
+        assert metrics[space]["lpips"] == pytest.approx(lpips, rel=1e-4)
+        assert metrics[space]["seconds"] > 0
+        assert f"{space:2}  judge cosine {judge:.2f}, LPIPS {lpips:.2f}" in said
+    with Image.open(tmp_path / "inversion.png") as picture:
+        assert picture.width > 3 * 256
+    monkeypatch.setattr(experiment, "inversion_steps", None)  # would fail if it were needed again
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_a_folder_is_inverted_photo_by_photo(tiny_networks, tmp_path, capsys):
+    """What cannot be used is named on standard error, and each photo has the code that it would have alone."""
+    album = tmp_path / "album"
+    album.mkdir()
+    portrait().save(album / "b.png")
+    portrait().crop((60, 0, 400, 340)).save(album / "a.png")
+    (album / "notes.txt").write_text("the party")
+    assert main(["invert", str(album), "--out", str(tmp_path / "all")]) == 0
+    assert "skipped: " in (err := capsys.readouterr().err) and "notes.txt is not a picture" in err
+    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert list(metrics["photos"]) == ["a.png", "b.png"] and list(metrics["skipped"]) == ["notes.txt"]
+    mean = sum(photo["W+"]["judge"] for photo in metrics["photos"].values()) / 2
+    assert metrics["W+"]["judge"] == pytest.approx(mean, abs=1e-6)
+    assert main(["invert", str(album / "b.png"), "--out", str(tmp_path / "one")]) == 0
+    together, alone = (load_file(tmp_path / name / "inversion.safetensors") for name in ("all", "one"))
+    assert torch.allclose(together["W+"][1:], alone["W+"], atol=1e-3)
+
+
+def test_an_inversion_that_cannot_start(refused, tmp_path):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "notes.txt").write_text("the party")
+    out = ("--out", tmp_path / "run")
+    assert "There is no usable photo in" in refused("invert", tmp_path / "album", *out)
+    assert "--face chooses in one photo, not in a folder" in refused("invert", tmp_path / "album", "--face", "0", *out)
+    assert "There is no photo at" in refused("invert", tmp_path / "me.jpg", *out)
+    assert "There is no face 3 in portrait.png" in refused("invert", shipped("portrait.png"), "--face", "3", *out)
+
+
+def test_the_photo_of_a_run_is_inverted_in_both_spaces(tiny_networks, tmp_path):
+    photo = torch.rand(1, 3, 32, 32) * 2 - 1
+    w_u, cosines = experiment.invert_photo(tiny_networks, photo, tmp_path)
+    again, _ = experiment.invert_photo(tiny_networks, photo, tmp_path)
+    assert w_u.shape == (1, 3, 6) and torch.equal(w_u, again)
+    assert list(cosines) == ["W", "W+"] and all(-1 <= value <= 1 for value in cosines.values())
+    (cache,) = tmp_path.glob("inversion-*.safetensors")
+    assert torch.equal(load_file(cache)["W+"], w_u)
 
 
 def test_doctor_and_assets_say_what_is_there(capsys):

@@ -113,7 +113,8 @@ def test_unit_vectors_and_the_centre(judge: Embedder) -> None:
 @pytest.fixture(scope="module")
 def aligned() -> torch.Tensor:
     """The portrait, FFHQ-aligned, 1024 px."""
-    from guide_lib.perception.faces import align, load_photo
+    from guide_lib.perception.faces import align
+    from guide_lib.perception.photos import load_photo
 
     return align(load_photo(shipped(PORTRAIT)), size=1024)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib.metrics import evaluate, identity_similarity, render
+from guide_lib.metrics import evaluate, identity_similarity, reconstruction, render
 
 JUDGE, PERCEPTUAL = TinyEmbedder(seed=8), TinyPerceptual()
 
@@ -53,3 +53,15 @@ def test_pictures_are_rendered_in_order_whatever_the_batch(people):
     ws = torch.cat([others, others + 0.1])
     one_by_one = torch.cat([generator.synthesis(w).image for w in ws.split(1)])
     torch.testing.assert_close(render(generator, ws), one_by_one)
+
+
+def test_a_reconstruction_is_compared_photo_by_photo(people):
+    generator, _, others = people
+    photos = TinyGenerator(seed=1).synthesis(others).image
+    found = reconstruction(generator, others, photos, JUDGE, PERCEPTUAL)
+    for i, (w, photo) in enumerate(zip(others.split(1), photos.split(1), strict=True)):
+        image = generator.synthesis(w).image
+        assert torch.allclose(found.pictures[i], image[0], atol=1e-6)
+        assert found.judge[i].item() == pytest.approx((JUDGE.embed(image) * JUDGE.embed(photo)).sum().item(), abs=1e-5)
+        assert found.lpips[i].item() == pytest.approx(PERCEPTUAL(image, photo).item(), rel=1e-5)
+    assert found.undetected == 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from guide_lib import layout, plots
+from guide_lib.perception.faces import align, detect_faces, ffhq_square, refine_landmarks
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -131,6 +132,40 @@ def test_loss_curves_of_nothing_and_global_state() -> None:
 
     assert plots.loss_curves([]).size == (720, 360)
     assert plt.get_fignums() == []
+
+
+def test_the_preview_marks_every_face_and_shows_what_is_cut_out(pair: Image.Image) -> None:
+    """600 px are twice the photo's height; the marks are looked for where the detector puts them."""
+    picture = plots.align_preview(pair, height=600)
+    pixels = np.asarray(picture).astype(int)
+
+    def seen(colour: str, x: float, y: float) -> bool:
+        """Is there a pixel of this colour, give or take two pixels, where the photo has (x, y)?"""
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        u, v = (round(2 * (c + 0.5) - 0.5) for c in (x, y))
+        return bool((np.abs(pixels[v - 2 : v + 3, u - 2 : u + 3] - rgb).sum(axis=2) < 10).any())
+
+    for face in detect_faces(pair):
+        points = refine_landmarks(pair, face.landmarks)
+        left, top, right, bottom = face.box
+        assert all(seen(plots.POINT, x, y) for x, y in points)
+        assert seen(plots.BOX, right, (top + bottom) / 2) and seen(plots.BOX, (left + right) / 2, bottom)
+        inside = [(x, y) for x, y in ffhq_square(points) if 2 < x < 497 and 2 < y < 297]
+        assert all(seen(plots.SQUARE, x, y) for x, y in inside)
+    tile = (picture.width - 1000 - 2 * layout.GAP) // 2
+    for i in range(2):
+        left = 1000 + layout.GAP + i * (tile + layout.GAP)
+        shown = np.asarray(picture.crop((left, 30, left + tile, tile))).astype(int)
+        cut = np.asarray(plots.to_pil(align(pair, tile, face=i))).astype(int)[30:]
+        assert np.abs(shown - cut).max() <= 1
+
+
+def test_the_preview_of_faces_too_small_and_of_none(portrait: Image.Image) -> None:
+    small = plots.align_preview(portrait.resize((180, 180), Image.Resampling.LANCZOS), height=200)
+    assert small.width == 200 + layout.GAP + 200
+    empty = plots.align_preview(Image.new("RGB", (900, 100), "white"), height=200)
+    assert empty.width == 400, "wide photos do not make the figure ever wider"
+    assert np.asarray(empty).min() < 128, "the sentence is drawn"
 
 
 @given(position=st.floats(-0.5, 1.5))

@@ -1,7 +1,7 @@
 """Find faces in a photo and align them as the FFHQ pictures are aligned (Karras et al. 2019, section A).
 
-    photo = load_photo("me.jpg")
-    picture = align(photo, size=512)                         # [1,3,512,512] in [-1,1]
+    faces = detect_faces(photo)                              # left to right
+    picture = align(photo, size=512, face=0)                 # [1,3,512,512] in [-1,1]
 
 Points are in pixels, (x, y), with the centre of the top left pixel at (0, 0). An affine map is a 2x3 matrix
 that takes points of the input picture to points of the output picture.
@@ -10,18 +10,15 @@ that takes points of the input picture to points of the output picture.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from guide_lib.errors import GuideError
 
-LONGEST_SIDE = 2048  # px: larger photos are shrunk, which costs nothing at the sizes generated here
-SHORTEST_SIDE = 64  # px
 SMALLEST_FACE = 40  # px, the width of a detection box: below it an aligned face is a blur
 REFINE_SIZE = 256  # px of the upright face on which the points are found once more
 MIN_CONFIDENCE = 0.9
@@ -46,46 +43,6 @@ class Face:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Photos
-
-
-def load_photo(path: str | Path) -> Image.Image:
-    """Read a photo as RGB: turned as its EXIF tag says, transparency on white, at most 2048 px long.
-
-    Raises GuideError when the file is missing, is not a picture, or is smaller than 64 px.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise GuideError(f"There is no photo at {path}; check the path.")
-    try:
-        with Image.open(path) as opened:
-            photo = ImageOps.exif_transpose(opened)
-            photo.load()
-    except Image.DecompressionBombError:
-        raise GuideError(f"{path} is too large a picture; shrink it below 100 megapixels first.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise GuideError(f"{path} is not a picture that can be read; save it as JPEG or PNG.") from None
-    if min(photo.size) < SHORTEST_SIDE:
-        size = f"{photo.width} x {photo.height}"
-        least = f"{SHORTEST_SIDE} x {SHORTEST_SIDE}"
-        raise GuideError(f"{path} has only {size} pixels; use a photo of at least {least}.")
-    photo = _flatten(photo)
-    photo.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    photo.info["name"] = path.name  # for messages about this photo
-    return photo
-
-
-def _flatten(photo: Image.Image) -> Image.Image:
-    """RGB of any mode; what is transparent becomes white; 16-bit grey keeps its 8 upper bits."""
-    if photo.mode.startswith("I;16"):
-        photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
-    if not photo.has_transparency_data:
-        return photo.convert("RGB")
-    white = Image.new("RGBA", photo.size, "white")
-    return Image.alpha_composite(white, photo.convert("RGBA")).convert("RGB")
-
-
-# ---------------------------------------------------------------------------------------------------------
 # Detection: MTCNN (Zhang et al. 2016) from facenet-pytorch
 
 
@@ -99,6 +56,8 @@ def _detector(min_face: int, device: str) -> torch.nn.Module:
 def detect_faces(image: Image.Image, device: str = "cpu") -> list[Face]:
     """All faces, left to right. Below 20 px, or 1/40 of the longest side, a face may be missed."""
     min_face = max(20, max(image.size) // 40)
+    if min(image.size) < min_face:  # no face fits into a strip so thin, and MTCNN cannot take it
+        return []
     boxes, confidences, points = _detector(min_face, device).detect(image.convert("RGB"), landmarks=True)
     if boxes is None:
         return []
@@ -203,6 +162,13 @@ def ffhq_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
     return similarity_transform(source, target)
 
 
+def ffhq_square(landmarks: np.ndarray) -> np.ndarray:
+    """What `ffhq_matrix` cuts out of the photo: four corners [4,2] px, clockwise from the face's top left."""
+    matrix = ffhq_matrix(landmarks, 1)
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    return (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
 def align(photo: Image.Image, size: int = 512, face: int | None = None) -> Tensor:
     """Cut out one face of a photo as FFHQ does: [1,3,size,size] in [-1,1].
 
@@ -211,19 +177,22 @@ def align(photo: Image.Image, size: int = 512, face: int | None = None) -> Tenso
     such face, or when the face is narrower than 40 px.
     """
     chosen = _choose(detect_faces(photo), face, photo.info.get("name", "the photo"))
-    pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)[None]
-    image = pixels.float() / 127.5 - 1
-    landmarks = _refine(image, chosen.landmarks)
-    return fixed_crop(image, ffhq_matrix(landmarks, size), size, padding_mode="reflection")
+    return cut_out(photo, refine_landmarks(photo, chosen.landmarks), size)
 
 
-def _refine(image: Tensor, landmarks: np.ndarray) -> np.ndarray:
-    """Look for the points again in the upright, centred face: MTCNN is less exact on a turned one."""
+def refine_landmarks(photo: Image.Image, landmarks: np.ndarray) -> np.ndarray:
+    """Look for the five points [5,2] again in the upright, centred face: MTCNN is less exact on a turned one."""
     rough = ffhq_matrix(landmarks, REFINE_SIZE)
-    points, found = find_landmarks(fixed_crop(image, rough, REFINE_SIZE, padding_mode="reflection"))
+    points, found = find_landmarks(cut_out(photo, landmarks, REFINE_SIZE))
     if not found[0]:
         return landmarks
     return (points[0] - rough[:, 2]) @ np.linalg.inv(rough[:, :2]).T
+
+
+def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int) -> Tensor:
+    """The FFHQ square of one face, [1,3,size,size] in [-1,1]; what lies outside the photo is filled by reflection."""
+    pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)[None]
+    return fixed_crop(pixels.float() / 127.5 - 1, ffhq_matrix(landmarks, size), size, padding_mode="reflection")
 
 
 def _choose(faces: list[Face], index: int | None, name: str) -> Face:

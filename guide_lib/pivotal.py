@@ -1,0 +1,154 @@
+"""Pivotal tuning: change the generator a little, so that it draws a photo at a given latent (Roich et al. 2021,
+arXiv 2106.05744).
+
+    for step in pivotal_tuning(generator, w_pivot, photo, settings, perceptual=lpips):
+        print(step.index, step.losses["perceptual"])
+    tuned = step.student
+
+Inversion moves the code to the photo; here the code, the pivot w_p, stays and the generator moves. On an unlearned
+generator the same loop is the attack that brings the person back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from guide_lib.errors import GuideError
+from guide_lib.generators import Generator
+from guide_lib.perception.perceptual import LPIPS
+from guide_lib.unlearning import step_rng
+
+PAPER_ROWS = 18  # StyleGAN2's W+ at 1024 px; the distance alpha = 30 belongs to this many rows
+# Added to the seed: a pivot drawn from a small seed must not meet itself among the random codes.
+STREAM = 1_000
+
+
+@dataclass(frozen=True)
+class PivotalSettings:
+    """Everything that decides the result, with the values that the authors released.
+
+    pixel: weight of the mean square error beside LPIPS, lambda_L2.
+    threshold: stop when the LPIPS of every photo is at most this (theirs is AlexNet's, as `load_lpips("alex")`).
+    locality: weight of the regulariser, lambda_R; 0 switches it off and saves its passes.
+    locality_pixel: weight of the mean square error inside it, lambda_L2^R.
+    n_locality: random codes for each photo and step, N_r.
+    alpha: distance of these codes from the pivot, in the paper's scale of 18 rows.
+    """
+
+    steps: int = 350
+    learning_rate: float = 3e-4
+    pixel: float = 1.0
+    threshold: float = 0.07
+    locality: float = 0.1
+    locality_pixel: float = 1.0
+    n_locality: int = 1
+    alpha: float = 30.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PivotalStep:
+    """One step; index counts from 1, total is the most it can reach.
+
+    losses: perceptual, pixel, locality (unweighted, means over the photos) and total, measured before the update.
+    The step that finds every photo below the threshold updates nothing and is the last.
+    """
+
+    index: int
+    total: int
+    losses: dict[str, float]
+    seconds: float
+    student: Generator
+
+
+def pivotal_tuning(
+    generator: Generator,
+    w_pivot: Tensor,
+    photos: Tensor,
+    settings: PivotalSettings | None = None,
+    *,
+    perceptual: LPIPS,
+) -> Iterator[PivotalStep]:
+    """Tune a copy of `generator` so that w_pivot [N, rows, w_dim] draws the aligned photos [N, 3, S, S] in [-1, 1].
+
+    The copy's trainable parameters change; mapping and image head stay. Each step yields the same, further tuned copy.
+
+    Raises:
+        GuideError: the numbers of pivots and photos differ, or the loss is not finite.
+    """
+    s = settings or PivotalSettings()
+    if len(w_pivot) != len(photos):
+        raise GuideError(f"There are {len(photos)} photos but {len(w_pivot)} pivots; give one pivot for each photo.")
+    student = generator.student()
+    optimizer = torch.optim.Adam(student.trainable_parameters().values(), lr=s.learning_rate)
+    objective = _PivotalLoss(generator, w_pivot, photos, s, perceptual)
+    for index in range(1, s.steps + 1):
+        started = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        losses, reached = objective.backward(student, step_rng(STREAM + s.seed, index))
+        if not math.isfinite(losses["total"]):
+            raise GuideError(
+                f"The loss of pivotal tuning became {losses['total']} at step {index}; use a smaller learning rate."
+            )
+        if not reached:
+            optimizer.step()
+        yield PivotalStep(index, s.steps, losses, time.perf_counter() - started, student)
+        if reached:
+            return
+
+
+def nearby_codes(w_pivot: Tensor, others: Tensor, alpha: float) -> Tensor:
+    """w_r = w_p + alpha (w_z - w_p) / ||w_z - w_p||: from each pivot a step of fixed length toward another person.
+
+    w_pivot, others w_z: [N, rows, w_dim]; alpha in the paper's scale of 18 rows, so that a row moves as far as there.
+    """
+    direction = others - w_pivot
+    length = alpha * math.sqrt(w_pivot.shape[1] / PAPER_ROWS) / direction.flatten(1).norm(dim=1)
+    return w_pivot + length[:, None, None] * direction
+
+
+class _PivotalLoss:
+    """LPIPS + lambda_L2 L2 at the pivots, and the locality regulariser around them. The photos are looked at once."""
+
+    def __init__(
+        self, original: Generator, w_pivot: Tensor, photos: Tensor, settings: PivotalSettings, perceptual: LPIPS
+    ) -> None:
+        self.original, self.settings, self.perceptual = original, settings, perceptual
+        self.w_pivot = w_pivot.detach().to(original.w_avg)
+        with torch.no_grad():
+            self.photos = F.interpolate(photos.to(original.w_avg), size=original.resolution, mode="area")
+            self.look = perceptual.features(self.photos)
+
+    def backward(self, student: Generator, rng: torch.Generator) -> tuple[dict[str, float], bool]:
+        """Add the gradients to the student's parameters; returns the losses, and whether the threshold is reached."""
+        s = self.settings
+        others = self.original.sample(s.n_locality * len(self.w_pivot), rng)
+        image = student.synthesis(self.w_pivot).image
+        lpips = self.perceptual.distance(self.perceptual.features(image), self.look)
+        pixel = F.mse_loss(image, self.photos)
+        total = lpips.mean() + s.pixel * pixel
+        total.backward()
+        losses = {"perceptual": lpips.mean().item(), "pixel": pixel.item(), "locality": 0.0, "total": total.item()}
+        reached = lpips.max().item() <= s.threshold
+        if s.locality and s.n_locality and not reached:
+            locality = self.locality(student, others)
+            (s.locality * locality).backward()
+            losses["locality"] = locality.item()
+            losses["total"] += s.locality * losses["locality"]
+        return losses, reached
+
+    def locality(self, student: Generator, others: Tensor) -> Tensor:
+        """L_R: how far the tuned generator has moved from the original one at codes around the pivots."""
+        pivots = self.w_pivot.repeat(self.settings.n_locality, 1, 1)
+        ws = nearby_codes(pivots, others, self.settings.alpha)
+        with torch.no_grad():
+            kept = self.original.synthesis(ws).image
+        image = student.synthesis(ws).image
+        return self.perceptual(image, kept).mean() + self.settings.locality_pixel * F.mse_loss(image, kept)
