@@ -38,6 +38,9 @@ class TinyGenerator(Generator):
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         return {f"backbone.{name}": p for name, p in self.backbone.named_parameters()}
 
+    def is_style(self, name: str) -> bool:
+        return name == "backbone.bias"  # not a style layer, but a second kind of parameter
+
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         return [View()] * n
 

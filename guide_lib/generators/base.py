@@ -66,6 +66,10 @@ class Generator(nn.Module, ABC):
         """The parameters that unlearning may change, by name: the synthesis backbone, not the image head."""
 
     @abstractmethod
+    def is_style(self, name: str) -> bool:
+        """Whether the trainable parameter of that name belongs to a style layer, a linear map from w to styles."""
+
+    @abstractmethod
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """Draw n cameras; a flat generator gives n frontal ones."""
 

@@ -241,6 +241,9 @@ class MobileStyleGAN(Generator):
         named = self.synthesis_network.named_parameters()
         return {f"synthesis_network.{name}": p for name, p in named if not name.startswith(unused)}
 
+    def is_style(self, name: str) -> bool:
+        return ".modulation." in name
+
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         return [View()] * n
 
