@@ -23,10 +23,10 @@ from torch import Tensor
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
 from guide_lib.perception.perceptual import LPIPS
-from guide_lib.unlearning import step_rng
+from guide_lib.runtime import step_rng
 
 PAPER_ROWS = 18  # StyleGAN2's W+ at 1024 px; the distance alpha = 30 belongs to this many rows
-# Added to the seed: a pivot drawn from a small seed must not meet itself among the random codes.
+# Added to the seed: an attack on an unlearned generator must not meet the very people that held it in place.
 STREAM = 1_000
 
 

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs: the device, and an allocator that keeps its pages."""
+"""What a run stands on: the device, an allocator that keeps its pages, and random numbers that can be repeated."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from guide_lib.errors import GuideError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # the names mallopt(3) gives these two options
+
+STEP_STREAM = 1 << 40  # where the seeds of the steps begin
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -41,3 +43,11 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def step_rng(seed: int, index: int) -> torch.Generator:
+    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same.
+
+    STEP_STREAM keeps them apart from the small seeds that people are sampled with.
+    """
+    return torch.Generator().manual_seed(STEP_STREAM + seed * 1_000_003 + index)

@@ -31,8 +31,7 @@ from guide_lib.losses import (
 )
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
-
-STEP_STREAM = 1 << 40  # where the seeds of the steps begin
+from guide_lib.runtime import step_rng
 
 
 @dataclass(frozen=True)
@@ -165,14 +164,6 @@ def _adam(student: Generator, settings: UnlearningSettings) -> torch.optim.Adam:
         (styles if student.is_style(name) else others).append(parameter)
     groups = [{"params": others, "speed": 1.0}, {"params": styles, "speed": settings.style_rate}]
     return torch.optim.Adam(groups, lr=settings.learning_rate)
-
-
-def step_rng(seed: int, index: int) -> torch.Generator:
-    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same.
-
-    STEP_STREAM keeps them apart from the small seeds that people are sampled with.
-    """
-    return torch.Generator().manual_seed(STEP_STREAM + seed * 1_000_003 + index)
 
 
 class _Objective:

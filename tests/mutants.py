@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ["tests/test_targets.py", "tests/test_losses.py", "tests/test_unlearning.py", "tests/test_metrics.py"]
+TESTS = [f"tests/test_{name}.py" for name in ("targets", "losses", "unlearning", "metrics", "inversion", "pivotal")]
 
 MUTANTS = {
     "the local loss is zero": (
@@ -65,6 +65,19 @@ MUTANTS = {
         "for parameter in student.trainable_parameters().values():",
         "for parameter in student.parameters():",
     ),
+    "the target does not walk": (
+        "unlearning.py",
+        "return min(1.0, index / (self.walk * self.steps)) if self.walk else 1.0",
+        "return 1.0",
+    ),
+    "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
+    "people and steps share their seeds": ("runtime.py", "STEP_STREAM = 1 << 40", "STEP_STREAM = 0"),
+    "the inversion's anchor in W+ is the mean": (
+        "inversion.py",
+        "code, anchor, steps, rate = ws, ws,",
+        "code, anchor, steps, rate = ws, generator.w_avg,",
+    ),
+    "pivotal tuning forgets locality": ("pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
     "the erased person counts among the others": ("metrics.py", "kept = cosines[1:]", "kept = cosines"),
 }
 

@@ -20,8 +20,9 @@ from guide_lib.losses import (
     observe_teacher,
     preservation_loss,
 )
+from guide_lib.runtime import step_rng
 from guide_lib.targets import ufo_target
-from guide_lib.unlearning import UnlearningSettings, step_rng, unlearn
+from guide_lib.unlearning import UnlearningSettings, unlearn
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
 SETTINGS = UnlearningSettings(steps=30, learning_rate=3e-3)
@@ -208,10 +209,47 @@ def test_the_rate_is_constant_as_published_or_falls_to_zero_along_a_cosine():
     assert not torch.equal(weights(slow)["backbone.weight"], weights(fast)["backbone.weight"])
 
 
+def test_the_rate_decays_once_the_target_has_arrived():
+    settings = UnlearningSettings(steps=10, learning_rate=2.0, decay=True, walk=0.6)
+    assert [settings.rate(k) for k in range(1, 8)] == [2.0] * 7
+    assert settings.rate(9) == pytest.approx(1.0)
+
+
+def test_the_target_walks_in_a_straight_line_and_then_stays():
+    settings = replace(SETTINGS, walk=0.5)
+    assert [settings.position(k) for k in (3, 6, 15, 30)] == [0.2, 0.4, 1.0, 1.0]
+    assert {SETTINGS.position(k) for k in range(1, 31)} == {1.0}
+    generator = TinyGenerator()
+    w_u, w_t = person(generator)
+    *_, sixth = islice(unlearn(generator, w_u, w_t, settings, **NETWORKS), 6)
+    student = run(generator, replace(settings, steps=5, walk=3.0))[-1].student  # the same first five steps
+    distance, view = Distance(**NETWORKS), generator.sample_views(1, step_rng(0, 6))[0]
+    target = observe_teacher(generator, w_u + 0.4 * (w_t - w_u), view, distance)
+    assert sixth.losses["local"] == pytest.approx(local_loss(student, w_u, target, view, distance).item(), rel=1e-4)
+
+
+def test_style_layers_learn_at_their_own_rate():
+    """In the tiny generator "backbone.bias" stands for them; Adam's first step has the size of its rate."""
+    generator = TinyGenerator()
+    before = {name: p.detach().clone() for name, p in generator.trainable_parameters().items()}
+    first = next(unlearn(generator, *person(generator), replace(SETTINGS, style_rate=10.0), **NETWORKS))
+    moved = {name: (p - before[name]).abs().max().item() for name, p in weights(first).items()}
+    assert moved["backbone.weight"] == pytest.approx(SETTINGS.learning_rate, rel=0.01)
+    assert moved["backbone.bias"] == pytest.approx(10 * SETTINGS.learning_rate, rel=0.01)
+
+
+def test_no_step_draws_a_person_that_a_small_seed_samples():
+    generator = TinyGenerator()
+    people = torch.cat([generator.sample(1, torch.Generator().manual_seed(seed)) for seed in range(50)])
+    drawn = torch.cat([generator.sample(4, step_rng(seed, index)) for seed in range(3) for index in range(1, 20)])
+    assert torch.cdist(people.flatten(1), drawn.flatten(1)).min() > 1e-3
+
+
 def test_presets_carry_the_published_numbers():
     paper = UnlearningSettings.paper()
     assert (paper.steps, paper.learning_rate, paper.alpha_max) == (1000, 1e-4, 15)
     assert (paper.n_adjacent, paper.n_global) == (2, 2)
+    assert (paper.style_rate, paper.walk, paper.decay) == (1.0, 0.0, False)
     assert (paper.weight_local, paper.weight_adjacency, paper.weight_global) == (1, 1, 1)
     assert (paper.distance.features, paper.distance.perceptual, paper.distance.identity) == (0.01, 1.0, 0.1)
     assert UnlearningSettings.fast(seed=3).seed == 3

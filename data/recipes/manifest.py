@@ -1,6 +1,6 @@
 """Enter the sha256 and size of a shipped file that a recipe has made anew: rewrites data/manifest.json.
 
-    python data/recipes/manifest.py mobilestylegan-ffhq-heads.safetensors
+python data/recipes/manifest.py mobilestylegan-ffhq-heads.safetensors
 """
 
 from __future__ import annotations
