@@ -29,7 +29,7 @@ from guide_lib.perception.identity import Embedder, load_embedder
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 from guide_lib.runtime import keep_freed_memory, pick_device
 
-SEED = 31_000
+SEED = 31_000  # the steps already done are added, so a resumed run meets new people
 WEIGHTS = {"latent": 1.0, "perceptual": 0.8, "identity": 0.5}
 
 
@@ -67,10 +67,12 @@ class Pairs:
 
 
 def photograph() -> v2.Transform:
-    """What happens to a face between the world and the file."""
+    """What happens to a face between the world and the file: uint8 pictures [N, 3, 128, 128], same in, same out."""
     return v2.Compose(
         [
+            v2.Pad(12, padding_mode="reflect"),  # as alignment fills what lies outside a photo; never black corners
             v2.RandomAffine(4, (0.02, 0.02), (0.96, 1.05), interpolation=v2.InterpolationMode.BILINEAR),
+            v2.CenterCrop(SIZE),
             v2.RandomApply([v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.02)], p=0.7),
             v2.RandomGrayscale(p=0.05),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.2))], p=0.4),
@@ -103,6 +105,13 @@ def initial_encoder(generator: Generator, embedder: Embedder) -> Encoder:
     return encoder
 
 
+def save_whole(content: dict[str, object], path: Path) -> None:
+    """Write beside `path`, then rename: an interrupted run never leaves half a state."""
+    partial = path.with_name(f"{path.name}.part")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=4000)
@@ -129,7 +138,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(groups, lr=args.learning_rate)
     state, done = args.out.with_suffix(".training.pt"), 0
     if state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, map_location="cpu", weights_only=True)
         done = saved["done"]
         encoder.load_state_dict(saved["encoder"])
         optimizer.load_state_dict(saved["adam"])
@@ -160,7 +169,7 @@ def main() -> None:
             average[name] = average.get(name, loss.item()) + 0.01 * (loss.item() - average.get(name, loss.item()))
         bar.set_postfix({name: f"{value:.4f}" for name, value in average.items()}, refresh=False)
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
-            torch.save({"encoder": encoder.state_dict(), "adam": optimizer.state_dict(), "done": step + 1}, state)
+            save_whole({"encoder": encoder.state_dict(), "adam": optimizer.state_dict(), "done": step + 1}, state)
             half = {name: value.half().contiguous().cpu() for name, value in encoder.state_dict().items()}
             facts = {"steps": step + 1, "pairs": args.pool + args.fresh * (step + 1), "loss": average}
             save_file(half | {"w_avg": generator.w_avg.cpu()}, args.out, {"training": json.dumps(facts)})
