@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
     *("errors", "runtime", "readers", "downloads", "assets", "generators", "perception", "encoder", "inversion"),
-    *("pivotal", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout", "plots", "widgets"),
-    *("experiment", "inversion_report", "comparison", "doctor", "__main__"),
+    *("pivotal", "directions", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout", "plots"),
+    *("widgets", "experiment", "inversion_report", "comparison", "checks", "doctor", "__main__"),
 ]
 
 

@@ -1,11 +1,9 @@
 """The encoder's structure, with random weights; and, where the trained file ships, how well it knows people."""
 
-import json
-
 import pytest
 import torch
+from project import ships
 
-from guide_lib.assets import shipped
 from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.experiment import load_networks
 from guide_lib.metrics import identity_similarity, render
@@ -95,11 +93,6 @@ def test_a_batch_gets_the_codes_that_its_photos_get_alone(encoder, photos):
 
 def test_the_mean_latent_is_not_trained_but_travels_with_the_weights(encoder):
     assert "w_avg" in encoder.state_dict() and "w_avg" not in dict(encoder.named_parameters())
-
-
-def ships(name: str) -> bool:
-    manifest = shipped("portrait.png").with_name("manifest.json")
-    return name in json.loads(manifest.read_text(encoding="utf-8"))["files"]
 
 
 @pytest.mark.skipif(not ships("mobilestylegan-ffhq-encoder.safetensors"), reason="the trained encoder does not ship")

@@ -1,0 +1,125 @@
+"""Directions in W that turn a face, or let it smile, and leave the person alone.
+
+    directions = load_directions()                           # name -> [512]
+    turned = move(ws, directions["yaw"], 10.0)               # ten degrees toward the right edge of the picture
+
+What is measured in a picture (from five points of the face) is regressed on w. The gradient b of that regression
+says how the measure grows; InterFaceGAN (Shen et al. 2020, arXiv 1907.10786) walks along such a vector. Here a
+direction is the move that changes its own measure by one and the others by nothing, at the least cost: as little as
+possible of what makes a stranger (`cost_of_moves`). data/recipes/directions.py finds them and scales them on pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from guide_lib.assets import shipped
+
+FILE = "mobilestylegan-ffhq-directions.safetensors"
+UNITS = {"yaw": "degrees", "pitch": "degrees", "smile": "standard deviations"}
+
+# A face as a stiff mask: the tip of the nose stands half an eye distance in front of the plane of eyes and mouth,
+# and, seen from the front, at 0.58 of the way from the eyes to the mouth (MTCNN's median on generated faces).
+NOSE_DEPTH, NOSE_HEIGHT = 0.5, 0.58
+
+PENALTIES = tuple(10.0**k for k in range(-4, 4))  # relative to the mean variance of w
+SHRINK = 0.05  # of the mean variance, added to each: rare differences between people are not free
+
+
+def load_directions(device: torch.device | str | None = None) -> dict[str, Tensor]:
+    """The shipped directions for `mobilestylegan-ffhq`, name -> [512].
+
+    One unit of `yaw` (positive: toward the right edge of the picture) and of `pitch` (positive: upward) is one degree,
+    of `smile` one standard deviation of the width of the mouth; all as measured by `measure_faces`.
+    """
+    return load_file(shipped(FILE), device=str(device or "cpu"))
+
+
+def move(ws: Tensor, direction: Tensor, amount: float | Tensor, rows: Sequence[int] | None = None) -> Tensor:
+    """ws [N, rows, w_dim] + amount * direction [w_dim], in the given rows only (None: in all).
+
+    amount: one number for all codes, or one for each, [N]. `ws` itself is left as it is.
+    """
+    step = torch.as_tensor(amount).to(ws).reshape(-1, 1, 1) * direction.to(ws)
+    moved = ws.clone()
+    moved[:, slice(None) if rows is None else list(rows)] += step
+    return moved
+
+
+def measure_faces(landmarks: np.ndarray) -> dict[str, np.ndarray]:
+    """Yaw and pitch in degrees, and the width of the mouth in eye distances, each [N], from MTCNN's points [N,5,2] px.
+
+    With the mask above turned by yaw, the nose leaves the middle of the eyes by depth sin(yaw) while the eye distance
+    shrinks by cos(yaw): their ratio is depth tan(yaw). Pitch, likewise, moves the nose between eyes and mouth; what
+    is not pitch in it is the length of the nose. A point that is NaN makes NaN.
+    """
+    z = landmarks[:, :, 0] + 1j * landmarks[:, :, 1]
+    eyes, across = (z[:, 0] + z[:, 1]) / 2, z[:, 1] - z[:, 0]
+    # Divided by the eye line: the real part runs along it, the imaginary part down the face, in eye distances.
+    with np.errstate(invalid="ignore"):
+        nose, mouth, width = ((v / across) for v in (z[:, 2] - eyes, (z[:, 3] + z[:, 4]) / 2 - eyes, z[:, 4] - z[:, 3]))
+    lifted = NOSE_HEIGHT - nose.imag / mouth.imag
+    return {
+        "yaw": np.degrees(np.arctan(nose.real / NOSE_DEPTH)),
+        "pitch": np.degrees(np.arctan(lifted / NOSE_DEPTH)),
+        "smile": np.abs(width),
+    }
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A linear prediction of K measures. gradient: [D, K], float64; explained: [K], the share of each measure's variance
+    that is predicted when the face in question is left out; penalty: the one chosen."""
+
+    gradient: Tensor
+    explained: Tensor
+    penalty: float
+
+
+def ridge(w: Tensor, measures: Tensor, penalties: Sequence[float] = PENALTIES) -> Fit:
+    """Ridge regression of measures [N, K] on w [N, D], with the penalty that predicts left-out faces best.
+
+    Leaving out face i divides its residual by 1 - h_i, with h the diagonal of the hat matrix (Allen 1974's PRESS),
+    so all N regressions cost one.
+    """
+    x, y = ((t.double() - t.double().mean(0)) for t in (w, measures))
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    fits = []
+    for penalty in penalties:
+        kept = s.square() / (s.square() + penalty * s.square().sum() / x.shape[1])
+        leverage = (u.square() * kept).sum(1) + 1 / len(x)  # 1/N: the mean is fitted, too
+        residual = (y - (u * kept) @ (u.T @ y)) / (1 - leverage)[:, None]
+        explained = 1 - residual.square().sum(0) / y.square().sum(0)
+        inverse = torch.where(s > 1e-9 * s[0], kept / s, 0.0)
+        fits.append(Fit(vh.T @ (inverse[:, None] * (u.T @ y)), explained, penalty))
+    return max(fits, key=lambda fit: fit.explained.mean().item())
+
+
+def cost_of_moves(w: Tensor, embeddings: Tensor, identity: float = 1.0) -> Tensor:
+    """The matrix C [D, D] of the cost d^T C d of a move d: how far it goes on the way to a stranger.
+
+    w: [N, D], embeddings: [N, E] of N people. Two terms, each 1 on average for the difference of two of them: its
+    improbability in W (Mahalanobis), and, times `identity`, the change of the embedding as far as it is linear in w.
+    """
+    between = 2 * torch.cov(w.double().T)  # of the difference of two people
+    spread = between.diagonal().mean()
+    eye = torch.eye(len(between), dtype=between.dtype, device=between.device)
+    improbable = torch.linalg.inv(between + SHRINK * spread * eye) / len(between)
+    gradient = ridge(w, embeddings).gradient
+    changed = gradient @ gradient.T
+    return improbable + identity * changed / (changed * between).sum()
+
+
+def least_change(gradients: Tensor, cost: Tensor) -> Tensor:
+    """Moves [D, K] of least cost: move k changes measure k by 1 and the other measures by 0.
+
+    gradients B: [D, K], cost C: [D, D]. Minimising d^T C d under B^T d = e_k gives C^-1 B (B^T C^-1 B)^-1.
+    """
+    toward = torch.linalg.solve(cost, gradients)
+    return toward @ torch.linalg.inv(gradients.T @ toward)

@@ -1,0 +1,23 @@
+"""What tests need to know about the project's own files: what ships, and the recipes as modules."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+def ships(name: str) -> bool:
+    """Whether the manifest lists the file; what is listed must be there, and `shipped` says so if it is not."""
+    return name in json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))["files"]
+
+
+def recipe(name: str) -> ModuleType:
+    """data/recipes/<name>.py, imported but not run."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", DATA / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
