@@ -74,8 +74,8 @@ def measure_faces(landmarks: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Fit:
-    """A linear prediction of K measures. gradient: [D, K], float64; explained: [K], the share of each measure's variance
-    that is predicted when the face in question is left out; penalty: the one chosen."""
+    """A linear prediction of K measures. gradient: [D, K], float64; explained: [K], the share of each measure's
+    variance that is predicted when the face in question is left out; penalty: the one chosen."""
 
     gradient: Tensor
     explained: Tensor

@@ -1,0 +1,176 @@
+"""The recipes' own logic on small stand-ins; what they train and measure at full size is in data/."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from project import recipe
+from safetensors.torch import load_file
+from scipy.stats import mannwhitneyu
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+
+from guide_lib.assets import fetch
+from guide_lib.experiment import Networks
+from guide_lib.inversion import InversionSettings, invert
+from guide_lib.perception.identity import load_embedder
+from guide_lib.pivotal import PivotalSettings
+
+SETTINGS = {
+    "W+": InversionSettings(steps_w=6, steps_w_plus=4),
+    "encoder, then W+": InversionSettings(steps_w=0, steps_w_plus=5),
+    "pivotal tuning at W": PivotalSettings(steps=3),
+}
+
+
+class MeanEncoder(torch.nn.Module):
+    """Answers with a code that depends on the picture a little."""
+
+    def __init__(self, generator: TinyGenerator) -> None:
+        super().__init__()
+        self.w_avg = generator.w_avg
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.w_avg + images.mean((1, 2, 3)).view(-1, 1, 1)
+
+
+@pytest.fixture
+def networks() -> Networks:
+    return Networks(TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=8))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return recipe("inversion_table")
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return recipe("inversion_roc")
+
+
+@pytest.fixture(scope="module")
+def training():
+    return recipe("encoder")
+
+
+def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, monkeypatch):
+    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=5, batch=2, pivotal=2)
+    assert [len(photos) for photos, _ in batches.values()] == [2, 2, 1]
+    rows = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    faces = {method: values["faces"] for method, values in table.summary(rows).items()}
+    assert faces == dict.fromkeys(table.METHODS, 5) | {"pivotal tuning at W": 2}
+    monkeypatch.setattr(table, "batch_rows", lambda *args: iter(()) if not args[4] else pytest.fail("computed again"))
+    assert table.all_rows(networks, encoder, batches, tmp_path, SETTINGS) == rows
+
+
+def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_path):
+    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
+    whole = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_text("".join(lines[:2]))
+    again = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    assert [(row["method"], row["judge"]) for row in again] == [(row["method"], row["judge"]) for row in whole]
+
+
+def test_a_row_of_the_table_is_what_the_library_finds(table, networks, tmp_path):
+    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
+    photos, _ = batches["0-1"]
+    rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)}
+    known = dict(perceptual=networks.perceptual, embedder=networks.embedder)
+    codes = {
+        "encoder": encoder(photos),
+        "encoder, then W+": invert(
+            networks.generator, photos, SETTINGS["encoder, then W+"], start=encoder(photos), **known
+        ),
+        "W+": invert(networks.generator, photos, SETTINGS["W+"], **known),
+    }
+    for method, ws in codes.items():
+        images = networks.generator.synthesis(ws).image
+        assert rows[method]["lpips"] == pytest.approx(networks.perceptual(images, photos).tolist(), rel=1e-4)
+        judged = (networks.judge.embed(images) * networks.judge.embed(photos)).sum(1).tolist()
+        assert rows[method]["judge"] == pytest.approx(judged, abs=1e-4)
+    assert rows["W+"]["seconds"][0] > rows["W"]["seconds"][0] > 0  # W+ goes on from W
+
+
+def test_the_markdown_table_has_a_line_for_each_method(table):
+    values = {"faces": 8, "judge": 0.876, "lpips": 0.123, "seconds": 9.87}
+    result = {part: {"encoder": values, "W": values} for part in ("generated", "portrait")}
+    assert table.table(result).splitlines()[2:] == [
+        "| encoder | 8 | 0.88 | 0.12 | 9.9 | 0.88 | 0.12 |",
+        "| W | 8 | 0.88 | 0.12 | 9.9 | 0.88 | 0.12 |",
+    ]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order(curves, ties):
+    rng = np.random.default_rng(0)
+    same, different = rng.normal(1, 1, 40), rng.normal(0, 1, 70)
+    if ties:
+        same, different = same.round(), different.round()
+    false, true, area = curves.roc(same, different)
+    assert area == pytest.approx(mannwhitneyu(same, different).statistic / (40 * 70))
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert (np.diff(false) >= 0).all() and (np.diff(true) >= 0).all()
+
+
+def test_photos_are_compared_with_others_of_the_same_person_and_with_strangers(curves):
+    """Four pictures of two people; reconstructions point at the person, turned a little."""
+    people = np.array([0, 0, 1, 1])
+    photos = torch.eye(2)[people]
+    result = curves.compare(photos, photos.flip(1), people)
+    assert result["auc"] == 0.0 and result["mean_cosine"] == {"own": 0.0, "same": 0.0, "different": 1.0}
+    assert curves.compare(photos, photos, people)["auc"] == 1.0
+    assert result["pairs"] == {"same": 4, "different": 8}
+    json.dumps(result)
+
+
+def test_orl_faces_are_enlarged_and_aligned(curves):
+    images = load_file(fetch("orl-faces"))["images"][:2, :1].numpy()
+    photos, people = curves.aligned_faces(images)
+    assert photos.shape == (2, 3, 256, 256) and people.tolist() == [0, 1]
+    assert photos.std() > 0.1
+
+
+def test_codes_of_many_photos_are_those_of_their_batches(curves, networks):
+    encoder = MeanEncoder(networks.generator)
+    photos = networks.generator.synthesis(networks.generator.sample(9, torch.Generator().manual_seed(1))).image
+    settings = InversionSettings(steps_w=0, steps_w_plus=2)
+    codes = curves.codes_of(networks, photos, encoder, settings)
+    assert torch.allclose(codes["encoder"], encoder(photos))
+    known = dict(perceptual=networks.perceptual, embedder=networks.embedder, start=encoder(photos))
+    assert torch.allclose(codes["encoder, then W+"], invert(networks.generator, photos, settings, **known), atol=1e-4)
+
+
+def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):
+    face = torch.full((3, 3, 128, 128), 180, dtype=torch.uint8)
+    camera = training.photograph()
+    for _ in range(20):
+        seen = camera(face)
+        assert seen.shape == face.shape and seen.dtype == torch.uint8
+        assert seen.float().amin() > 60
+
+
+def test_the_encoder_starts_from_the_embedder_and_near_the_mean_latent(training):
+    class Rows(TinyGenerator):
+        rows, w_dim = 23, 512
+
+    generator, embedder = Rows(), load_embedder()
+    generator.w_avg = torch.randn(1, 23, 512)
+    encoder = training.initial_encoder(generator, embedder)
+    start = embedder.network.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in encoder.backbone.state_dict().items())
+    code = encoder(torch.rand(1, 3, 128, 128) * 2 - 1)
+    assert 0 < (code - generator.w_avg).norm(dim=2).max() < 5  # a person is 7 to 12 away
+
+
+def test_pairs_are_latents_and_their_pictures(training, monkeypatch):
+    monkeypatch.setattr(training, "SIZE", 16)
+    generator = TinyGenerator()
+    pairs = training.Pairs(generator, size=8, seed=3)
+    for _ in range(3):  # the third draw replaces the first
+        pairs.draw(4)
+    drawn = generator.synthesis(pairs.latents).image.clamp(-1, 1)
+    assert (training.to_input(pairs.images, torch.device("cpu")) - drawn).abs().max() <= 1 / 127
+    latents, images = pairs.batch(5)
+    assert latents.shape == (5, 3, 6) and images.shape == (5, 3, 16, 16)
