@@ -112,6 +112,19 @@ def inversion_steps(
             begun = time.perf_counter()
 
 
+def inversion_loss(
+    perceptual: Tensor, pixel: Tensor, cosine: Tensor, way: Tensor, settings: InversionSettings
+) -> Tensor:
+    """The loss of each photo [N]: how far its picture is off, and how far its code has gone from the anchor.
+
+    perceptual, pixel: LPIPS and mean square error, [N]; cosine: of the two identities, [N]; way: code - anchor,
+    [N, 1 or rows, w_dim].
+    """
+    s = settings
+    loss = s.perceptual * perceptual + s.pixel * pixel + s.identity * (1 - cosine)
+    return loss + s.anchor * way.square().mean((1, 2))
+
+
 def starting_codes(generator: Generator, photos: Tensor, start: Tensor | None = None) -> Tensor:
     """`start`, or w_avg for each of the N photos: [N, rows, w_dim]. Raises GuideError if `start` has another shape."""
     if start is None:
@@ -193,9 +206,8 @@ class _PhotoLoss:
 
     def __call__(self, code: Tensor, anchor: Tensor) -> Tensor:
         """code: [N, 1 or rows, w_dim] -> [N]."""
-        s = self.settings
         image = self.generator.synthesis(code.expand(-1, self.generator.rows, -1)).image
-        loss = s.perceptual * self.perceptual.distance(self.perceptual.features(image), self.look)
-        loss = loss + s.pixel * (image - self.photos).square().mean((1, 2, 3))
-        loss = loss + s.identity * (1 - (self.embedder.embed(image) * self.identity).sum(1))
-        return loss + s.anchor * (code - anchor).square().mean((1, 2))
+        perceptual = self.perceptual.distance(self.perceptual.features(image), self.look)
+        pixel = (image - self.photos).square().mean((1, 2, 3))
+        cosine = (self.embedder.embed(image) * self.identity).sum(1)
+        return inversion_loss(perceptual, pixel, cosine, code - anchor, self.settings)

@@ -47,6 +47,8 @@ CURVES = {
     "local": ("#d55e00", "--"),
     "adjacency": ("#0072b2", "-."),
     "global": ("#009e73", ":"),
+    "W": ("#0072b2", "-"),
+    "W+": ("#d55e00", "--"),
 }
 BOX, SQUARE, POINT = "#0072b2", "#d55e00", "#f0e442"  # blue, orange and yellow of the same set
 
@@ -136,8 +138,11 @@ def before_after(
     return padded(stack([*parts, sentence(caption, WIDTH, 16, QUIET)], 2 * GAP), MARGIN)
 
 
-def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360) -> Image.Image:
-    """Loss against step for every term in the history. Size in pixels; an empty history gives empty axes."""
+def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360, mark: int | None = None) -> Image.Image:
+    """Loss against step for every term in the history. Size in pixels; an empty history gives empty axes.
+
+    `mark`: a step to draw a line at.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -148,6 +153,8 @@ def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360) ->
         colour, dashes = CURVES.get(name, ("#7f7f7f", "-"))
         values = [float(step.losses.get(name, float("nan"))) for step in history]
         axes.plot(steps, values, dashes, color=colour, label=name, linewidth=1.8)
+    if mark is not None:
+        axes.axvline(mark, color=QUIET, linewidth=1)
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6")

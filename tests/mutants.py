@@ -77,6 +77,7 @@ MUTANTS = {
         "code, anchor, steps, rate = ws, ws,",
         "code, anchor, steps, rate = ws, generator.w_avg,",
     ),
+    "the inversion looks for a stranger": ("inversion.py", "s.identity * (1 - cosine)", "s.identity * cosine"),
     "pivotal tuning forgets locality": ("pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
     "the erased person counts among the others": ("metrics.py", "kept = cosines[1:]", "kept = cosines"),
 }

@@ -127,6 +127,18 @@ def test_loss_curves_draw_the_numbers() -> None:
     assert heights["local"] < -0.9, "rises"
 
 
+def test_a_marked_step_is_a_line_at_that_step() -> None:
+    history = [FakeStep(i, {"W": 1.0}) for i in range(1, 11)]
+
+    def column(mark: int) -> int:
+        pictures = (plots.loss_curves(history, width=400, height=200, mark=k) for k in (None, mark))
+        plain, marked = (np.asarray(picture).astype(int) for picture in pictures)
+        return int(np.abs(marked - plain).sum(axis=(0, 2)).argmax())
+
+    columns = [column(mark) for mark in (2, 5, 8)]
+    assert columns[1] - columns[0] == pytest.approx(columns[2] - columns[1], abs=2) and columns[0] < columns[1]
+
+
 def test_loss_curves_of_nothing_and_global_state() -> None:
     import matplotlib.pyplot as plt
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from guide_lib import plots, widgets
+from guide_lib.inversion import InversionStep
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -178,6 +179,55 @@ def test_latent_walk_draws_the_position() -> None:
     assert pixels(walk.png()).mean() == 0 and "-1.00" in walk.text.value
 
 
+def steps_of_an_inversion() -> list[InversionStep]:
+    """Three steps in W, two in W+, of two photos; the code says which step it follows."""
+    spaces = ["W"] * 3 + ["W+"] * 2
+    return [
+        InversionStep(i, 5, space, torch.tensor([1 / i, 9.0]), torch.full((2, 4, 6), float(i)), 0.1)
+        for i, space in enumerate(spaces, start=1)
+    ]
+
+
+def scrubber(drawn: list[float] | None = None) -> widgets.InversionScrubber:
+    def render(ws: torch.Tensor) -> Image.Image:
+        assert ws.shape == (1, 4, 6) and not torch.is_grad_enabled()
+        if drawn is not None:
+            drawn.append(ws.mean().item())
+        return tile(GREEN)
+
+    return widgets.InversionScrubber(tile(RED), steps_of_an_inversion(), render)
+
+
+def test_scrubber_shows_the_photo_beside_the_code_of_the_step() -> None:
+    drawn: list[float] = []
+    view = scrubber(drawn)
+    assert holds(view.png(), RED) and holds(view.png(), GREEN) and drawn == [5.0]
+    assert "step 5 of 5, in W+" in view.text.value and "0.200 before it" in view.text.value
+    last = view.png()
+    view.set(step=2)
+    assert drawn == [5.0, 2.0] and "step 2 of 5, in W;" in view.text.value
+    assert view.png() != last
+    with pytest.raises(ValueError, match="no step"):
+        widgets.InversionScrubber(tile(RED), [], lambda ws: tile(GREEN))
+
+
+def edits(asked: list | None = None) -> widgets.EditExplorer:
+    def render(direction: str, amount: float) -> Image.Image:
+        if asked is not None:
+            asked.append((direction, amount))
+        return tile(RED if direction == "yaw" else BLUE)
+
+    return widgets.EditExplorer(render, {"yaw": 20.0, "smile": 2.0})
+
+
+def test_edits_are_drawn_in_units_of_their_direction() -> None:
+    asked: list[tuple[str, float]] = []
+    view = edits(asked)
+    view.set(direction="smile", share=-1.0)
+    assert asked == [("yaw", 10.0), ("smile", -2.0)]
+    assert holds(view.png(), BLUE) and "moved by -2.0 along &#x27;smile&#x27;" in view.text.value
+
+
 def test_explorer_refuses_unknown_controls_and_still_works() -> None:
     view = explorer()
     with pytest.raises(KeyError):
@@ -203,7 +253,7 @@ def test_in_a_running_notebook_only_the_newest_event_is_drawn(monkeypatch: pytes
 
 
 def all_views() -> list[widgets.View]:
-    return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), explorer()]
+    return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), explorer(), scrubber(), edits()]
 
 
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: type(view).__name__)

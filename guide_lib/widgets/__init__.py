@@ -11,12 +11,22 @@ and pictures; they never see an optimiser.
 
 from guide_lib.widgets.base import View, show
 from guide_lib.widgets.dashboard import UnlearningDashboard
-from guide_lib.widgets.explorers import BeforeAfter, DrawnExplorer, Explorer, LatentExplorer, LatentWalk
+from guide_lib.widgets.explorers import (
+    BeforeAfter,
+    DrawnExplorer,
+    EditExplorer,
+    Explorer,
+    LatentExplorer,
+    LatentWalk,
+)
+from guide_lib.widgets.scrubber import InversionScrubber
 
 __all__ = [
     "BeforeAfter",
     "DrawnExplorer",
+    "EditExplorer",
     "Explorer",
+    "InversionScrubber",
     "LatentExplorer",
     "LatentWalk",
     "UnlearningDashboard",

@@ -1,4 +1,4 @@
-"""Views with controls: compare two pictures, look around in a generator, walk along a line of latents."""
+"""Views with controls: compare two pictures, look around in a generator, walk along lines of latents, edit faces."""
 
 from __future__ import annotations
 
@@ -130,6 +130,28 @@ class LatentWalk(DrawnExplorer):
             "The face at position {position:+.2f} of the walk.",
             position=_slider(ipw.FloatSlider, "Position", **limits),
         )
+
+
+class EditExplorer(DrawnExplorer):
+    """Move latents along a named direction: `render(direction, amount)`. Controls: `direction` and `share` in [-1, 1].
+
+    Args:
+        render: called without gradients; returns the picture, for example of several inversions side by side.
+        reach: for each direction the amount at share 1, in the direction's unit.
+    """
+
+    def __init__(self, render: Callable[[str, float], Picture], reach: dict[str, float]) -> None:
+        self.reach = reach
+        super().__init__(
+            lambda direction, share: render(direction, share * reach[direction]),
+            "",
+            direction=ipw.Dropdown(options=list(reach), description="Direction", style=WIDE),
+            share=_slider(ipw.FloatSlider, "Share", value=0.5, min=-1.0, max=1.0, step=0.1),
+        )
+
+    def state(self) -> str:
+        direction, share = self.values().values()
+        return f"Every face moved by {share * self.reach[direction]:+.1f} along '{direction}'."
 
 
 def _slider(kind: type, description: str, **limits: float) -> Any:
