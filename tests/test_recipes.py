@@ -174,3 +174,33 @@ def test_pairs_are_latents_and_their_pictures(training, monkeypatch):
     assert (training.to_input(pairs.images, torch.device("cpu")) - drawn).abs().max() <= 1 / 127
     latents, images = pairs.batch(5)
     assert latents.shape == (5, 3, 6) and images.shape == (5, 3, 16, 16)
+
+
+def test_the_manifest_takes_new_files_with_all_their_facts_and_old_ones_as_they_are(tmp_path, monkeypatch, capsys):
+    manifest = recipe("manifest")
+    monkeypatch.setattr(manifest, "DATA", tmp_path)
+    (tmp_path / "manifest.json").write_text('{"files": {}}')
+    (tmp_path / "new.bin").write_bytes(b"abc")
+    with pytest.raises(SystemExit):
+        manifest.main(["new.bin", "--recipe", "r"])
+    assert "--source, --licence, --description" in capsys.readouterr().err
+    facts = {"recipe": "r", "source": "s", "licence": "l", "description": "d"}
+    manifest.main(["new.bin", *(part for name, value in facts.items() for part in (f"--{name}", value))])
+    (tmp_path / "new.bin").write_bytes(b"")
+    manifest.main(["new.bin"])
+    entry = json.loads((tmp_path / "manifest.json").read_text())["files"]["new.bin"]
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert entry == facts | {"sha256": empty, "bytes": 0}
+
+
+def test_the_manifest_in_data_is_as_the_recipe_writes_it(tmp_path, monkeypatch):
+    manifest = recipe("manifest")
+    before = (manifest.DATA / "manifest.json").read_text(encoding="utf-8")
+    (tmp_path / "manifest.json").write_text(before, encoding="utf-8")
+    names = list(json.loads(before)["files"])
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((manifest.DATA / name).read_bytes())
+    monkeypatch.setattr(manifest, "DATA", tmp_path)
+    manifest.main(names)
+    assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == before
