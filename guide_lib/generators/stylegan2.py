@@ -27,11 +27,11 @@ def binomial_filter() -> Tensor:
     return torch.outer(taps, taps) / 64
 
 
-def filter_2d(x: Tensor, kernel: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    """Convolve every channel of x [N, C, H, W] with kernel [kh, kw]; zero padding left, right, top, bottom."""
+def filter_2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
+    """Convolve every channel of x [N, C, H, W] with kernel [kh, kw]; zeros around it."""
     channels = x.shape[1]
     depthwise = kernel.flip((0, 1)).to(x.dtype).expand(channels, 1, -1, -1)
-    return F.conv2d(F.pad(x, padding), depthwise, groups=channels)
+    return F.conv2d(x, depthwise, padding=padding, groups=channels)
 
 
 def upsample_2d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def modulated_conv2d(
         y = F.conv2d(y, kernel, padding=weight.shape[-1] // 2)
     else:
         y = F.conv_transpose2d(y, kernel.transpose(0, 1), stride=2)
-        y = filter_2d(y, 4 * up, (1, 1, 1, 1))
+        y = filter_2d(y, 4 * up, padding=1)
     if not demodulate:
         return y
     energy = styles.square() @ weight.square().sum((2, 3)).T
