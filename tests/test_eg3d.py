@@ -70,6 +70,16 @@ def test_mapping_equals_the_reference():
     assert off(tiny64().mapping(IO["in.z"], 0.7), "mapping.ws_psi0.7") <= 1e-4  # conditioned on the frontal camera
 
 
+def test_the_camera_conditions_the_mapping_as_far_as_its_scale():
+    blind = EG3D(replace(TINY64, camera_scale=0.0))
+    blind.load_state_dict(tiny64().state_dict())
+    blind.requires_grad_(False)
+    z, side = IO["in.z"], View(yaw=40)
+    assert not torch.equal(tiny64().mapping(z, view=side), tiny64().mapping(z))
+    assert torch.equal(blind.mapping(z, view=side), blind.mapping(z))
+    assert torch.equal(blind.mapping(z)[:, 0], blind.backbone.mapping(z, torch.zeros(2, 25)))
+
+
 def test_tri_planes_equal_the_reference():
     assert off(tiny64().planes(IO["mapping.ws"]), "planes.const") <= 1e-4
 
@@ -313,6 +323,12 @@ def test_views_are_guides_cameras(rng):
     assert yaws.min() < -14 and yaws.max() > 14 and abs(yaws).max() <= 15 and abs(yaws.mean()) < 1.5
     assert {round(view.pitch, 2) for view in views} == {7.31}
     assert len({view.jitter for view in views}) == 400
+
+
+def test_every_ray_has_its_own_jitter(rng):
+    jitter = Jitter.draw(TINY64.sampling, 256, rng)
+    for part in (jitter.coarse, jitter.fine):
+        assert part.shape == (1, 256, 12) and len(part.unique()) > 3000 and part.min() >= 0 and part.max() < 1
 
 
 def test_pictures_rendered_at_another_size_are_resized_before_super_resolution():

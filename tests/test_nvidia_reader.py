@@ -309,9 +309,9 @@ def raw_storage(change) -> Call:
     return Call(torch.storage._load_from_bytes, change(file.getvalue()))
 
 
-def modules_within(depth: int, children: int) -> bytes:
+def modules_within(depth: int, children: int, numbers: int = 0) -> bytes:
     """`depth` levels, each of which holds the same next one `children` times: children^depth modules in few bytes."""
-    state = {"_parameters": {"weight": torch.zeros(1)}}
+    state = {"_parameters": {"weight": torch.zeros(numbers)} if numbers else {}}
     for _ in range(depth):
         inner = Persistent("Layer", state)
         state = {"_modules": {f"m{i}": inner for i in range(children)}}
@@ -347,10 +347,14 @@ BROKEN = {
     "a storage with a wrong count": lambda: one_parameter(
         Tensor(raw_storage(lambda b: b[:-32] + b"\xff" * 8 + b[-24:]))
     ),
+    "a storage that announces another count": lambda: one_parameter(
+        Tensor(raw_storage(lambda b: b.replace(b"K\x06N", b"K\x05N")))
+    ),
     "an empty storage": lambda: one_parameter(Tensor(raw_storage(lambda b: b""))),
     "a parameter with a dot in its name": lambda: network_of(**{"a.b": torch.zeros(1)}),
     "modules without end": module_within_itself,
     "modules multiplied": lambda: modules_within(20, 8),
+    "numbers multiplied": lambda: modules_within(1, 64, numbers=4096),
     "modules too deep": lambda: modules_within(40, 1),
     "settings too large": lambda: in_a_module(list(range(20_000))),
     "a key that overflows the stack": lambda: b"\x80\x04}" + b")" + b"\x85" * 300_000 + b"Ns.",

@@ -82,9 +82,9 @@ def test_modulated_convolution(case, form):
 
 
 def test_half_precision_stays_finite_and_near_single(rng):
-    """Weights of size 100 would overflow half precision without the scale that demodulation undoes."""
-    x, styles = torch.randn(2, 64, 8, 8, generator=rng), 50 * torch.randn(2, 64, generator=rng)
-    weight = 100 * torch.randn(8, 64, 3, 3, generator=rng)
+    """Such styles and weights would overflow half precision without the scale that demodulation undoes."""
+    x, styles = torch.randn(2, 64, 8, 8, generator=rng), 5000 * torch.randn(2, 64, generator=rng)
+    weight = 10_000 * torch.randn(8, 64, 3, 3, generator=rng)
     single = stylegan2.modulated_conv2d(x, weight, styles)
     half = stylegan2.modulated_conv2d(x.half(), weight, styles)
     assert half.dtype == torch.float16
@@ -147,6 +147,7 @@ def test_the_flat_generator_obeys_the_interface(rng):
     z = torch.randn(3, 6, generator=rng)
     ws = network.mapping(z)
     rendering = network.synthesis(ws)
+    assert 0.1 < ws.std() < 3, "fresh weights must keep the scale of what passes through them"
     assert rendering.image.shape == (3, 3, 32, 32) and rendering.features.shape == (3, 4, 32, 32)
     torch.testing.assert_close(network.synthesis(ws[1:2]).image, rendering.image[1:2], atol=1e-4, rtol=1e-4)
     network.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))

@@ -127,12 +127,12 @@ def _render_some(
     places. An interval has the mean colour of its two ends, so a sample weighs half of both its intervals.
     """
     u = jitter.coarse.expand(len(origins), -1, -1)
-    near_to_far = stratified_depths(sampling, u)
-    coarse_density, coarse_colours = _look(field, origins, directions, near_to_far)
-    weights = march(near_to_far, coarse_density.detach())
-    added = importance_depths(near_to_far, weights, jitter.fine)
-    fine_density, fine_colours = _look(field, origins, directions, added)
-    depths, order = torch.cat([near_to_far, added], dim=-1).sort(dim=-1)
+    coarse_depths = stratified_depths(sampling, u)
+    coarse_density, coarse_colours = _look(field, origins, directions, coarse_depths)
+    weights = march(coarse_depths, coarse_density.detach())
+    fine_depths = importance_depths(coarse_depths, weights, jitter.fine)
+    fine_density, fine_colours = _look(field, origins, directions, fine_depths)
+    depths, order = torch.cat([coarse_depths, fine_depths], dim=-1).sort(dim=-1)
     density = torch.cat([coarse_density, fine_density], dim=-1).gather(-1, order)
     weights = march(depths, density)
     halves = (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
