@@ -7,8 +7,20 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
-    *("errors", "runtime", "readers", "downloads", "assets", "generators", "perception", "encoder", "inversion"),
-    *("pivotal", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout", "plots", "widgets"),
+    *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception"),
+    *(
+        "encoder",
+        "inversion",
+        "pivotal",
+        "targets",
+        "losses",
+        "checkpoint",
+        "unlearning",
+        "metrics",
+        "layout",
+        "plots",
+        "widgets",
+    ),
     *("experiment", "inversion_report", "comparison", "doctor", "__main__"),
 ]
 
