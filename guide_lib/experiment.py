@@ -51,7 +51,7 @@ class Networks:
 
 
 def load_networks(
-    name: str = "mobilestylegan-ffhq", resolution: int = 256, device: str | torch.device | None = None
+    name: str = "mobilestylegan-ffhq", resolution: int | None = None, device: str | torch.device | None = None
 ) -> Networks:
     """Fetch (once) and load the generator, LPIPS, the loss's embedder and the judge."""
     return Networks(

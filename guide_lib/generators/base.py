@@ -12,10 +12,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class View:
-    """A camera shared by a whole batch: yaw and pitch in degrees, (0, 0) is frontal."""
+    """A camera shared by a whole batch: yaw and pitch in degrees, (0, 0) is frontal.
+
+    jitter: seed of the random places at which rays are sampled, so that all who render a view sample alike; None
+        takes the middles and leaves nothing to chance.
+    """
 
     yaw: float = 0.0
     pitch: float = 0.0
+    jitter: int | None = None
 
 
 @dataclass(frozen=True)

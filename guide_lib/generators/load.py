@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator
+from guide_lib.generators.checkpoints import load_converted, load_official
 from guide_lib.generators.mobile import load_mobilestylegan
+from guide_lib.official import OFFICIAL
 
-LOADERS: dict[str, Callable[[int], Generator]] = {"mobilestylegan-ffhq": load_mobilestylegan}
+LOADERS: dict[str, Callable[..., Generator]] = {
+    "mobilestylegan-ffhq": load_mobilestylegan,
+    **{name: functools.partial(load_official, name) for name in OFFICIAL},
+}
 
 
 def load_generator(
-    name: str = "mobilestylegan-ffhq", resolution: int = 256, device: str | torch.device | None = None
+    name: str = "mobilestylegan-ffhq", resolution: int | None = None, device: str | torch.device | None = None
 ) -> Generator:
     """Return a pretrained generator, frozen and in evaluation mode, on `device` (the CPU by default).
 
+    name: one of `LOADERS`, or the path of a .safetensors file that `python -m guide_lib convert` wrote.
+    resolution: in pixels; left out, it is the generator's own (256 for mobilestylegan-ffhq).
+
     Raises:
-        GuideError: unknown name, or a resolution in pixels that this generator does not offer.
+        GuideError: unknown name, a file to be downloaded first, or a resolution that this generator does not offer.
     """
-    if name not in LOADERS:
+    size = {} if resolution is None else {"resolution": resolution}
+    if name.endswith(".safetensors"):
+        generator = load_converted(Path(name), **size)
+    elif name in LOADERS:
+        generator = LOADERS[name](**size)
+    else:
         near = difflib.get_close_matches(name, LOADERS, n=1, cutoff=0.0)[0]
         raise GuideError(f"There is no generator '{name}'; did you mean '{near}'? Known: {', '.join(LOADERS)}.")
-    return LOADERS[name](resolution).to(device or "cpu").eval().requires_grad_(False)
+    return generator.to(device or "cpu").eval().requires_grad_(False)

@@ -1,15 +1,17 @@
-"""Restricted readers: turn pretrained files of five formats into arrays, without running anything in them.
+"""Restricted readers: turn pretrained files of six formats into arrays, without running anything in them.
 
     tensors = mobilestylegan_from_ir(mapping_xml, mapping_bin, synthesis_xml, synthesis_bin)
 
 Every reader takes the bytes of its files, returns `dict[str, np.ndarray]` (C-contiguous, little-endian) and
 raises `GuideError` when the file is not exactly what it expects: a wrong name, shape, version tag or a byte
-left over. Sizes are checked before anything is allocated.
+left over. Sizes are checked before anything is allocated. NVIDIA's pickles of many shapes are taken as they are,
+with their settings.
 """
 
 from guide_lib.readers.common import Arrays
 from guide_lib.readers.dlib import dlib_resnet
 from guide_lib.readers.mobilestylegan import mobilestylegan_from_ir
+from guide_lib.readers.nvidia import NvidiaNetwork, nvidia_generator
 from guide_lib.readers.openvino import openvino_constants
 from guide_lib.readers.orl import orl_faces, read_pgm
 from guide_lib.readers.pickles import array_pickle, lpips_backbone
@@ -17,11 +19,13 @@ from guide_lib.readers.sface import dequantise_blocks, sface
 
 __all__ = [
     "Arrays",
+    "NvidiaNetwork",
     "array_pickle",
     "dequantise_blocks",
     "dlib_resnet",
     "lpips_backbone",
     "mobilestylegan_from_ir",
+    "nvidia_generator",
     "openvino_constants",
     "orl_faces",
     "read_pgm",

@@ -1,0 +1,204 @@
+"""EG3D (Chan et al. 2022, arXiv 2112.07945): faces in three dimensions from tri-planes.
+
+    generator = load_generator("eg3d-ffhq-512")
+    rendering = generator.synthesis(generator.mapping(z), View(yaw=15))
+
+A StyleGAN2 backbone draws three feature planes. A point in space looks up all three, a small network turns the mean
+into density and colour, volume rendering gives a picture of features, and two more StyleGAN2 blocks enlarge it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.generators.cameras import camera_vector, intrinsics, look_at, pixel_rays
+from guide_lib.generators.stylegan2 import (
+    Backbone,
+    FullyConnected,
+    MappingNetwork,
+    Noise,
+    SynthesisBlock,
+    SynthesisNetwork,
+    initialise,
+)
+from guide_lib.generators.volume import Jitter, Sampling, render
+
+CAMERA_NUMBERS = 25
+# GUIDE's training cameras: yaw ~ U(-15, 15), and EG3D's pitch parameter of pi/2 - 0.2
+YAW_RANGE, PITCH = 15.0, math.degrees(math.asin(0.4 / math.pi))
+CLAMP = 256.0  # the released super-resolution limits its activations so, in single precision too
+
+
+@dataclass(frozen=True)
+class EG3DConfig:
+    """Sizes and settings; the defaults are those of EG3D-FFHQ-512.
+
+    plane_size, plane_channels: of each of the three planes. render_size: rays along a side. enlarge_from: the side
+    to which the rendered features are resized before super-resolution, a quarter of the picture's. enlarge_widths:
+    channels of its two blocks. box_warp: side of the cube that the planes span, in scene units. field_of_view:
+    degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. camera_scale multiplies
+    the camera that conditions the mapping.
+    axis_slip: project the third plane to (z, x), as the released networks were trained, not to (z, y).
+    """
+
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 2
+    plane_size: int = 256
+    plane_channels: int = 32
+    channel_base: int = 32768
+    channel_max: int = 512
+    decoder_width: int = 64
+    render_size: int = 128
+    enlarge_from: int = 128
+    enlarge_widths: tuple[int, int] = (256, 128)
+    sampling: Sampling = field(default_factory=Sampling)
+    box_warp: float = 1.0
+    field_of_view: float = 18.837
+    radius: float = 2.7
+    pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
+    camera_scale: float = 1.0
+    axis_slip: bool = True
+
+
+def look_up(planes: Tensor, points: Tensor, box_warp: float = 1.0, axis_slip: bool = True) -> Tensor:
+    """Mean of the three planes' features at points [N, M, 3]: bilinear, zero outside. planes: [N, 3C, P, P].
+
+    The planes see (x, y), (x, z) and (z, x), or (z, y) without the slip. A lookup at (z, x) is one of the transposed
+    plane at (x, z), and lookups are linear: so two planes can be added first.
+    """
+    xy, xz, zx = planes.unflatten(1, (3, -1)).unbind(1)
+    pairs = [(xy, [0, 1]), (xz + zx.mT, [0, 2])] if axis_slip else [(xy, [0, 1]), (xz, [0, 2]), (zx, [2, 1])]
+    scaled = points * (2 / box_warp)
+    found = [F.grid_sample(plane, scaled[:, :, None, axes], align_corners=False)[..., 0] for plane, axes in pairs]
+    return sum(found) / 3
+
+
+class Decoder(nn.Module):
+    """Features [N, C, M] of M points -> density [N, M], before its softplus, and colours [N, C, M]."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(FullyConnected(channels, width), nn.Softplus(), FullyConnected(width, 1 + channels))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.net(features.mT).mT
+        # a sigmoid that can reach 0 and 1 (Mip-NeRF)
+        return out[:, 0], torch.sigmoid(out[:, 1:]) * 1.002 - 0.001
+
+
+class SuperResolution(nn.Module):
+    """Rendered features [N, C, R, R] -> RGB [N, 3, S, S], S = 4 `size`; modulated by the last row of W+ alone."""
+
+    def __init__(self, channels: int, widths: tuple[int, int], w_dim: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.block0 = SynthesisBlock(channels, widths[0], w_dim, 2 * size, 3, clamp=CLAMP, half=True)
+        self.block1 = SynthesisBlock(widths[0], widths[1], w_dim, 4 * size, 3, clamp=CLAMP, half=True)
+
+    def forward(self, features: Tensor, ws: Tensor) -> Tensor:
+        if features.shape[-1] != self.size:
+            features = F.interpolate(features, (self.size, self.size), mode="bilinear", antialias=True)
+        last = ws[:, -1:].expand(-1, 3, -1)
+        x, image = self.block0(features, features[:, :3], last, noise="none")
+        return self.block1(x, image, last, noise="none")[1]
+
+
+class EG3D(Generator):
+    """z [N, z_dim] -> ws [N, rows, w_dim] -> tri-planes -> RGB at any `View`.
+
+    `features` are the tri-planes [N, 3C, P, P] of the very pass that renders. Noise maps are the stored ones.
+    Parameters are named as in NVIDIA's checkpoints. The super-resolution runs in half precision on CUDA.
+    """
+
+    def __init__(self, config: EG3DConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or EG3DConfig()
+        self.z_dim, self.w_dim, self.resolution = c.z_dim, c.w_dim, 4 * c.enlarge_from
+        synthesis = SynthesisNetwork(
+            c.w_dim, c.plane_size, 3 * c.plane_channels, channel_base=c.channel_base, channel_max=c.channel_max
+        )
+        mapping = MappingNetwork(c.z_dim, c.w_dim, c.mapping_layers, CAMERA_NUMBERS)
+        self.backbone = Backbone(synthesis, mapping)
+        self.superresolution = SuperResolution(c.plane_channels, c.enlarge_widths, c.w_dim, c.enlarge_from)
+        self.decoder = Decoder(c.plane_channels, c.decoder_width)
+        self.rows = synthesis.rows
+
+    @classmethod
+    def random(cls, config: EG3DConfig, rng: torch.Generator) -> EG3D:
+        """A network that was never trained: right sizes, no faces."""
+        generator = cls(config)
+        initialise(generator, rng)
+        with torch.no_grad():
+            ws = generator.sample(1024, rng)
+            generator.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))
+        return generator.requires_grad_(False).eval()
+
+    @property
+    def w_avg(self) -> Tensor:
+        return self.backbone.mapping.w_avg.expand(1, self.rows, -1)
+
+    def camera(self, view: View) -> tuple[Tensor, Tensor]:
+        """Pose [1, 4, 4] and intrinsics [1, 3, 3] of a view, on the device of the weights."""
+        pose = look_at(view.yaw, view.pitch, self.config.radius, self.config.pivot)
+        return pose[None].to(self.w_avg), intrinsics(self.config.field_of_view)[None].to(self.w_avg)
+
+    def mapping(self, z: Tensor, truncation: float = 1.0, view: View | None = None) -> Tensor:
+        """As in the base class; `view` conditions the mapping, on the frontal camera by default."""
+        c = camera_vector(*self.camera(view or View())) * self.config.camera_scale
+        w = self.backbone.mapping(z, c.expand(len(z), -1))
+        return self.backbone.mapping.rows(w, self.rows, truncation)
+
+    def planes(self, ws: Tensor, noise: Noise = "const") -> Tensor:
+        """P(w), the tri-planes of ws [N, rows, w_dim]: [N, 3C, P, P]."""
+        return self.backbone.synthesis(ws, noise)[0]
+
+    def render(
+        self, planes: Tensor, cam2world: Tensor, intrinsics: Tensor, jitter: Jitter | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Features [N, C, R, R] and depth [N, 1, R, R] of tri-planes [N, 3C, P, P].
+
+        cam2world: [N, 4, 4]; intrinsics: [N, 3, 3]; one camera serves a whole batch. R is the config's render_size.
+        The first three features are the raw picture, in [-1, 1].
+        """
+        c, n = self.config, len(planes)
+        origins, directions = pixel_rays(cam2world, intrinsics, c.render_size)
+
+        def radiance(points: Tensor) -> tuple[Tensor, Tensor]:
+            return self.decoder(look_up(planes, points, c.box_warp, c.axis_slip))
+
+        rays = origins.expand(n, -1, -1), directions.expand(n, -1, -1)
+        features, depth = render(radiance, *rays, c.sampling, jitter)
+        square = (c.render_size, c.render_size)
+        return features.unflatten(-1, square), depth[:, None].unflatten(-1, square)
+
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        view = view or View()
+        planes = self.planes(ws)
+        features, _ = self.render(planes, *self.camera(view), self.jitter(view))
+        return Rendering(self.superresolution(features, ws), planes)
+
+    def jitter(self, view: View) -> Jitter | None:
+        """The draws that a view's seed stands for; every generator that renders the view gets the same."""
+        if view.jitter is None:
+            return None
+        rng = torch.Generator().manual_seed(view.jitter)
+        return Jitter.draw(self.config.sampling, self.config.render_size**2, rng)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        return {f"backbone.synthesis.{name}": p for name, p in self.backbone.synthesis.named_parameters()}
+
+    def is_style(self, name: str) -> bool:
+        return ".affine." in name
+
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        """GUIDE's cameras: yaw ~ U(-15, 15) degrees at one pitch; each has its own draw of the ray samples."""
+        yaws = YAW_RANGE * (2 * torch.rand(n, generator=rng) - 1)
+        seeds = torch.randint(1 << 31, (n,), generator=rng)
+        return [View(yaw, PITCH, seed) for yaw, seed in zip(yaws.tolist(), seeds.tolist(), strict=True)]

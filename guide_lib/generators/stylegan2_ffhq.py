@@ -1,0 +1,72 @@
+"""StyleGAN2-FFHQ (Karras et al. 2020) as a `Generator`: the paper's second, flat generator.
+
+generator = StyleGAN2(StyleGAN2Config(resolution=1024))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.generators.stylegan2 import Backbone, MappingNetwork, SynthesisNetwork
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config:
+    """Sizes; the defaults are config F of the paper. `clamp` and `half_blocks` come with half-precision training."""
+
+    resolution: int = 1024
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    channel_base: int = 32768
+    channel_max: int = 512
+    clamp: float | None = None
+    half_blocks: int = 0
+
+
+class StyleGAN2(Generator):
+    """z [N, z_dim] -> ws [N, rows, w_dim] -> RGB; rows = 2 log2(resolution) - 2, 18 at 1024 px.
+
+    `backbone` loads NVIDIA's checkpoints strictly. The noise maps are the stored ones, so a latent has one picture.
+    `features` is the last feature map: the counterpart in two dimensions of the tri-planes on which GUIDE defines
+    the first term of its distance.
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config, self.resolution = config, config.resolution
+        self.z_dim, self.w_dim = config.z_dim, config.w_dim
+        synthesis = SynthesisNetwork(
+            config.w_dim,
+            config.resolution,
+            image_channels=3,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+            clamp=config.clamp,
+            half_blocks=config.half_blocks,
+        )
+        self.backbone = Backbone(synthesis, MappingNetwork(config.z_dim, config.w_dim, config.mapping_layers))
+        self.rows = synthesis.rows
+
+    @property
+    def w_avg(self) -> Tensor:
+        return self.backbone.mapping.w_avg.expand(1, self.rows, -1)
+
+    def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        return self.backbone.mapping.rows(self.backbone.mapping(z), self.rows, truncation)
+
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        return Rendering(*self.backbone.synthesis(ws))
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        return {f"backbone.synthesis.{name}": p for name, p in self.backbone.synthesis.named_parameters()}
+
+    def is_style(self, name: str) -> bool:
+        return ".affine." in name
+
+    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
+        return [View()] * n

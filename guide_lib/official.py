@@ -1,0 +1,88 @@
+"""Pretrained files that nobody may pass on: you download them by hand, this package converts them once.
+
+    path = converted("eg3d-ffhq-512")                                  # or one sentence on how to get it
+    path = convert(Path("ffhqrebalanced512-128.pkl"))                  # pickle -> safetensors, nothing in it runs
+
+Other files of the same makers convert as well, to a place beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import save_file
+
+from guide_lib.assets import cache_dir
+from guide_lib.errors import GuideError
+from guide_lib.readers import nvidia_generator
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """A file as its makers publish it: its name there, the page to get it from, what its licence allows."""
+
+    file: str
+    page: str
+    licence: str
+    trained_on: str
+
+
+OFFICIAL: dict[str, OfficialFile] = {
+    "eg3d-ffhq-512": OfficialFile(
+        file="ffhqrebalanced512-128.pkl",
+        page="https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/eg3d",
+        licence="NVIDIA Source Code License for EG3D: non-commercial research and evaluation only",
+        trained_on="FFHQ (70,000 Flickr portraits, CC BY-NC-SA), rebalanced by pose",
+    )
+}
+
+
+def converted_path(name: str) -> Path:
+    """Where the converted file of an official one lies in the cache."""
+    return cache_dir() / f"{name}.safetensors"
+
+
+def converted(name: str) -> Path:
+    """The converted file of `name`; `GuideError` says where to get the original if it is not there."""
+    path, official = converted_path(name), OFFICIAL[name]
+    if path.is_file():
+        return path
+    raise GuideError(
+        f"{name} is not on this machine: its licence ({official.licence}) lets nobody pass it on, so download "
+        f"{official.file} yourself from {official.page} and run: python -m guide_lib convert {official.file}."
+    )
+
+
+def convert(source: Path, out: Path | None = None) -> Path:
+    """Convert a pickle of NVIDIA's to safetensors and return the new file.
+
+    It goes to `out`; else into the cache if it has the name of an official file; else beside `source`. Raises
+    `GuideError` if `source` is anything else than such a pickle or `out` cannot be written.
+    """
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise GuideError(f"{source} cannot be read ({error.strerror}); check the path.") from error
+    if content[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise GuideError(f"{source} is an HTML page instead of a file: open it in a browser to see why.")
+    network = nvidia_generator(content)
+    known = {official.file: converted_path(name) for name, official in OFFICIAL.items()}
+    out = out or known.get(source.name) or source.with_suffix(".safetensors")
+    metadata = {
+        "class_name": network.class_name,
+        "settings": json.dumps(network.settings),
+        "source": source.name,
+        "source_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    unfinished = out.with_name(f"{out.name}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_file(network.arrays, unfinished, metadata)
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise GuideError(f"{out} cannot be written ({error.strerror or error}); choose another with --out.") from error
+    return out
