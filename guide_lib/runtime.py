@@ -11,8 +11,6 @@ from guide_lib.errors import GuideError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # the names mallopt(3) gives these two options
 
-STEP_STREAM = 1 << 40  # where the seeds of the steps begin
-
 
 def pick_device(name: str | None = None) -> torch.device:
     """Return the device called `name`, or the best one present: cuda, then mps, then cpu.
@@ -46,8 +44,5 @@ def keep_freed_memory() -> bool:
 
 
 def step_rng(seed: int, index: int) -> torch.Generator:
-    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same.
-
-    STEP_STREAM keeps them apart from the small seeds that people are sampled with.
-    """
-    return torch.Generator().manual_seed(STEP_STREAM + seed * 1_000_003 + index)
+    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + index)

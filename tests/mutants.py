@@ -71,7 +71,6 @@ MUTANTS = {
         "return 1.0",
     ),
     "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
-    "people and steps share their seeds": ("runtime.py", "STEP_STREAM = 1 << 40", "STEP_STREAM = 0"),
     "the inversion's anchor in W+ is the mean": (
         "inversion.py",
         "code, anchor, steps, rate = ws, ws,",

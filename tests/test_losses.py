@@ -127,3 +127,10 @@ def test_gradients_reach_the_student_only_and_agree_with_finite_differences(worl
         assert weight.grad[index].item() == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-8)
     assert all(p.grad is None for p in teacher.parameters())
     assert student.head.weight.grad is None
+
+
+def test_a_neighbour_who_is_the_person_gives_no_offset():
+    w_u = torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(0))
+    delta = adjacency_offsets(w_u, torch.cat([w_u, w_u + 1]), torch.tensor([5.0, 5.0]))
+    assert torch.equal(delta[0], torch.zeros(3, 6))
+    assert delta[1].norm() > 1

@@ -117,3 +117,10 @@ def test_what_cannot_be_tuned_is_one_sentence(generator):
         next(pivotal_tuning(generator, ws[:1], photos, SETTINGS, perceptual=LPIPS))
     with pytest.raises(GuideError, match="pivotal tuning became nan at step 1; use a smaller learning rate."):
         next(pivotal_tuning(generator, ws, photos * float("nan"), SETTINGS, perceptual=LPIPS))
+
+
+def test_defaults_are_the_released_settings():
+    settings = PivotalSettings()
+    assert (settings.steps, settings.learning_rate, settings.threshold) == (350, 3e-4, 0.07)
+    assert (settings.pixel, settings.locality, settings.locality_pixel) == (1.0, 0.1, 1.0)
+    assert (settings.n_locality, settings.alpha) == (1, 30.0)
