@@ -13,13 +13,14 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 from guide_lib.assets import fetch
 from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
+from guide_lib.inversion_methods import Method
 from guide_lib.perception.identity import load_embedder
 from guide_lib.pivotal import PivotalSettings
 
-SETTINGS = {
-    "W+": InversionSettings(steps_w=6, steps_w_plus=4),
-    "encoder, then W+": InversionSettings(steps_w=0, steps_w_plus=5),
-    "pivotal tuning at W": PivotalSettings(steps=3),
+SHORT = {
+    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=5)),
+    "optimise": Method(False, InversionSettings(steps_w=6, steps_w_plus=4)),
+    "pivotal": Method(False, InversionSettings(steps_w=6, steps_w_plus=0), PivotalSettings(steps=3)),
 }
 
 
@@ -57,33 +58,33 @@ def training():
 def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, monkeypatch):
     encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=5, batch=2, pivotal=2)
     assert [len(photos) for photos, _ in batches.values()] == [2, 2, 1]
-    rows = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    rows = table.all_rows(networks, encoder, batches, tmp_path, SHORT)
     faces = {method: values["faces"] for method, values in table.summary(rows).items()}
-    assert faces == dict.fromkeys(table.METHODS, 5) | {"pivotal tuning at W": 2}
+    assert faces == dict.fromkeys(table.ROWS, 5) | {"pivotal tuning at W": 2}
     monkeypatch.setattr(table, "batch_rows", lambda *args: iter(()) if not args[4] else pytest.fail("computed again"))
-    assert table.all_rows(networks, encoder, batches, tmp_path, SETTINGS) == rows
+    assert table.all_rows(networks, encoder, batches, tmp_path, SHORT) == rows
 
 
 def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_path):
     encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
-    whole = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    whole = table.all_rows(networks, encoder, batches, tmp_path, SHORT)
     lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "rows.jsonl").write_text("".join(lines[:2]))
-    again = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    again = table.all_rows(networks, encoder, batches, tmp_path, SHORT)
     assert [(row["method"], row["judge"]) for row in again] == [(row["method"], row["judge"]) for row in whole]
 
 
 def test_a_row_of_the_table_is_what_the_library_finds(table, networks, tmp_path):
     encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
     photos, _ = batches["0-1"]
-    rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)}
+    rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path, SHORT)}
     known = dict(perceptual=networks.perceptual, embedder=networks.embedder)
     codes = {
         "encoder": encoder(photos),
         "encoder, then W+": invert(
-            networks.generator, photos, SETTINGS["encoder, then W+"], start=encoder(photos), **known
+            networks.generator, photos, SHORT["refine"].optimisation, start=encoder(photos), **known
         ),
-        "W+": invert(networks.generator, photos, SETTINGS["W+"], **known),
+        "W+": invert(networks.generator, photos, SHORT["optimise"].optimisation, **known),
     }
     for method, ws in codes.items():
         images = networks.generator.synthesis(ws).image
@@ -130,16 +131,6 @@ def test_orl_faces_are_enlarged_and_aligned(curves):
     photos, people = curves.aligned_faces(images)
     assert photos.shape == (2, 3, 256, 256) and people.tolist() == [0, 1]
     assert photos.std() > 0.1
-
-
-def test_codes_of_many_photos_are_those_of_their_batches(curves, networks):
-    encoder = MeanEncoder(networks.generator)
-    photos = networks.generator.synthesis(networks.generator.sample(9, torch.Generator().manual_seed(1))).image
-    settings = InversionSettings(steps_w=0, steps_w_plus=2)
-    codes = curves.codes_of(networks, photos, encoder, settings)
-    assert torch.allclose(codes["encoder"], encoder(photos))
-    known = dict(perceptual=networks.perceptual, embedder=networks.embedder, start=encoder(photos))
-    assert torch.allclose(codes["encoder, then W+"], invert(networks.generator, photos, settings, **known), atol=1e-4)
 
 
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):
