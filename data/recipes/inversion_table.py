@@ -1,19 +1,20 @@
 """What each way of inverting buys: writes results/inversion.json and results/inversion.md.
 
     python data/recipes/inversion_table.py               # 64 faces, about an hour on two CPU cores, minutes on a GPU
-    python data/recipes/inversion_table.py --count 16    # a quarter of it
+    python data/recipes/inversion_table.py --optimise-count 16        # half an hour less
 
 Photos are held-out generated faces (256 px, truncation 1; no recipe trained on their seed) and the bundled portrait.
 Every method starts from the photo alone; LPIPS and the judge's cosine compare the photo with what the latent draws.
-Pivotal tuning takes a minute a face and sees the first few. Resumable: one JSON line for each batch and method, in
-the folder --work, to be deleted when the encoder has been trained anew.
+Optimisation from the mean latent may see fewer faces than the encoder, and pivotal tuning, a minute or two for each,
+does. Resumable: one JSON line for each batch and row, in the folder --work, to be deleted when the encoder has been
+trained anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,7 +26,7 @@ from tqdm import tqdm
 
 from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.experiment import Networks, load_networks, portrait, run_folder, write_json
-from guide_lib.inversion_methods import METHODS, Method, Stage, invert_by, reconstructions
+from guide_lib.inversion_methods import METHODS, Stage, invert_by, reconstructions
 from guide_lib.metrics import render
 from guide_lib.perception.faces import align
 from guide_lib.perception.photos import load_photo
@@ -50,40 +51,31 @@ def measured(networks: Networks, stage: Stage, photos: Tensor) -> Row:
 
 
 def batch_rows(
-    networks: Networks,
-    encoder: Encoder,
-    photos: Tensor,
-    folder: Path,
-    missing: set[str],
-    methods: Mapping[str, Method],
+    method: str, networks: Networks, encoder: Encoder, photos: Tensor, folder: Path, missing: set[str]
 ) -> Iterator[tuple[str, Row]]:
-    """(row's name, row) for each row that is missing for these photos."""
-    for method, stages in STAGES.items():
-        wanted = {name: stage for name, stage in stages.items() if name in missing}
-        # Pivotal tuning gives a generator to each photo, not one to all of them.
-        parts = photos.split(1) if method == "pivotal" else [photos]
-        runs = [invert_by(methods[method], networks, part, folder, encoder) for part in parts] if wanted else []
-        for name, stage in wanted.items():
-            rows = [measured(networks, run[stage], part) for run, part in zip(runs, parts, strict=True)]
-            yield name, {key: [value for row in rows for value in row[key]] for key in rows[0]}
+    """(row's name, row) for each row of a method that is missing for these photos."""
+    wanted = {name: stage for name, stage in STAGES[method].items() if name in missing}
+    # Pivotal tuning gives a generator to each photo, not one to all of them.
+    parts = photos.split(1) if method == "pivotal" else [photos]
+    runs = [invert_by(METHODS[method], networks, part, folder, encoder) for part in parts] if wanted else []
+    for name, stage in wanted.items():
+        rows = [measured(networks, run[stage], part) for run, part in zip(runs, parts, strict=True)]
+        yield name, {key: [value for row in rows for value in row[key]] for key in rows[0]}
 
 
 def all_rows(
-    networks: Networks,
-    encoder: Encoder,
-    batches: dict[str, tuple[Tensor, set[str]]],
-    folder: Path,
-    methods: Mapping[str, Method] = METHODS,
+    networks: Networks, encoder: Encoder, batches: dict[str, tuple[Tensor, set[str]]], folder: Path
 ) -> list[Row]:
-    """The rows of every batch, name -> (photos, rows); those that rows.jsonl holds are not computed again."""
+    """The rows of every batch, name -> (photos, rows), method by method; those in rows.jsonl are not computed again."""
     path = folder / "rows.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    for batch, (photos, names) in tqdm(batches.items(), desc="batches", dynamic_ncols=True):
-        missing = names - {row["method"] for row in rows if row["batch"] == batch}
-        for name, row in batch_rows(networks, encoder, photos, folder, missing, methods):
-            rows.append({"batch": batch, "method": name} | row)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+    for method in STAGES:
+        for batch, (photos, names) in tqdm(batches.items(), desc=method, dynamic_ncols=True):
+            missing = names - {row["method"] for row in rows if row["batch"] == batch}
+            for name, row in batch_rows(method, networks, encoder, photos, folder, missing):
+                rows.append({"batch": batch, "method": name} | row)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
     return [row for row in rows if row["batch"] in batches and row["method"] in batches[row["batch"]][1]]
 
 
@@ -112,13 +104,15 @@ def table(result: Row) -> str:
     return "\n".join(lines)
 
 
-def held_out(networks: Networks, count: int, batch: int, pivotal: int) -> dict[str, tuple[Tensor, set[str]]]:
-    """The generated photos in batches, and which rows see them: pivotal tuning only the first `pivotal`."""
+def held_out(networks: Networks, counts: dict[str, int], batch: int) -> dict[str, tuple[Tensor, set[str]]]:
+    """The generated photos in batches, and the rows they belong to: a method sees the first `counts[method]`."""
+    count = max(counts.values())
     people = networks.generator.sample(count, torch.Generator().manual_seed(SEED))
     photos, batches = render(networks.generator, people), {}
     for i in range(0, count, batch):
-        names = set(ROWS) if i + batch <= pivotal else set(ROWS) - {"pivotal tuning at W"}
-        batches[f"{i}-{min(i + batch, count) - 1}"] = (photos[i : i + batch], names)
+        few = photos[i : i + batch]
+        names = {name for method in STAGES if i + len(few) <= counts[method] for name in STAGES[method]}
+        batches[f"{i}-{i + len(few) - 1}"] = (few, names)
     return batches
 
 
@@ -126,7 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=64, help="generated faces, of which the first are the same always")
     parser.add_argument("--batch", type=int, default=8, help="photos inverted together")
-    parser.add_argument("--pivotal-count", type=int, default=8, help="faces for pivotal tuning, whole batches of them")
+    parser.add_argument("--optimise-count", type=int, default=64, help="of them for W and W+, whole batches")
+    parser.add_argument("--pivotal-count", type=int, default=8, help="of them for pivotal tuning, whole batches")
     parser.add_argument("--work", type=Path, default=Path("runs/inversion-table"), help="where the rows are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
     parser.add_argument("--device", default=None)
@@ -134,8 +129,9 @@ def main() -> None:
     keep_freed_memory()
     device = pick_device(args.device)
     networks, encoder = load_networks(resolution=256, device=device), load_encoder(device)
-    batches = held_out(networks, args.count, args.batch, args.pivotal_count)
-    batches["portrait"] = (align(load_photo(portrait())), set(ROWS))
+    batches = {"portrait": (align(load_photo(portrait())), set(ROWS))}
+    counts = {"refine": args.count, "optimise": args.optimise_count, "pivotal": args.pivotal_count}
+    batches |= held_out(networks, counts, args.batch)
     with run_folder(args.work) as folder:
         rows = all_rows(networks, encoder, batches, folder)
     result = {
