@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
-    *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder"),
+    *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder", "goae"),
     *("inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout"),
     *(
         "plots",
