@@ -191,7 +191,7 @@ class _Objective:
         rng, position = step_rng(s.seed, index), s.position(index)
         view = teacher.sample_views(1, rng)[0]
         neighbours, others = teacher.sample(s.n_adjacent, rng), teacher.sample(s.n_global, rng)
-        alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device)
+        alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device, teacher.offset_dtype)
         if s.weight_local:
             yield (
                 "local",

@@ -32,6 +32,7 @@ from guide_lib.generators.volume import Jitter, Sampling, render
 CAMERA_NUMBERS = 25
 # GUIDE's training cameras: yaw ~ U(-15, 15), and EG3D's pitch parameter of pi/2 - 0.2
 YAW_RANGE, PITCH = 15.0, math.degrees(math.asin(0.4 / math.pi))
+JUDGING_YAWS = range(-15, 16, 3)  # GUIDE's ID is the mean over these 11
 CLAMP = 256.0  # the released super-resolution limits its activations so, in single precision too
 
 
@@ -196,6 +197,9 @@ class EG3D(Generator):
 
     def is_style(self, name: str) -> bool:
         return ".affine." in name
+
+    def judging_views(self) -> list[View]:
+        return [View(float(yaw), PITCH) for yaw in JUDGING_YAWS]
 
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """GUIDE's cameras: yaw ~ U(-15, 15) degrees at one pitch; each has its own draw of the ray samples."""
