@@ -67,9 +67,8 @@ def step(released: bool) -> dict[str, object]:
 
 def taken(started: tuple[float, float]) -> dict[str, float]:
     """Seconds since then, by the clock and by the processor, and the peak memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1 << 20 if sys.platform.startswith("linux") else 1 << 30
-    )
+    unit = 1 << 20 if sys.platform.startswith("linux") else 1 << 30  # KiB on Linux, bytes elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     clock, processor = time.perf_counter() - started[0], time.process_time() - started[1]
     return {"seconds": round(clock, 1), "cpu_seconds": round(processor, 1), "peak_gib": round(peak, 2)}
 
