@@ -7,6 +7,8 @@ import torch
 from test_eg3d import TINY64, tiny64
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual, TurningGenerator
 
+from guide_lib import experiment
+from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.generators import View, as_released, cameras
 from guide_lib.generators.eg3d import EG3D
@@ -104,6 +106,29 @@ def test_a_released_run_can_be_repeated_and_trains_the_same_parameters():
 def test_only_eg3d_has_such_a_script():
     with pytest.raises(GuideError, match="The authors' script is about EG3D; leave --quirks out"):
         as_released(TinyGenerator())
+
+
+@pytest.mark.parametrize("quirks", [[], ["--quirks"]])
+def test_the_command_line_runs_either_mode(quirks, tmp_path, monkeypatch):
+    networks, seen = experiment.Networks(small(), *NETWORKS.values(), TinyEmbedder(seed=8)), []
+    monkeypatch.setattr(experiment, "load_networks", lambda *_: networks)
+    original = experiment.forget
+    monkeypatch.setattr(experiment, "forget", lambda given, *rest: seen.append(given) or original(given, *rest))
+    options = ["--person", "3", "--generator", "eg3d-ffhq-512", "--preset", "paper", "--steps", "1"]
+    assert main(["unlearn", *options, *quirks, "--out", str(tmp_path)]) == 0
+    assert isinstance(seen[0].generator, ReleasedEG3D) is bool(quirks)
+    assert '"undetected": 0' in (tmp_path / "metrics.json").read_text()
+
+
+def test_eg3d_is_compared_by_vgg_and_flat_generators_by_alexnet(monkeypatch):
+    nets = []
+    monkeypatch.setattr(experiment, "load_lpips", lambda net, device: nets.append(net))
+    for generator in (small(), TinyGenerator()):
+        monkeypatch.setattr(experiment, "load_generator", lambda *_, generator=generator: generator)
+        for loader in ("load_embedder", "load_judge"):
+            monkeypatch.setattr(experiment, loader, lambda *_: None)
+        experiment.load_networks()
+    assert nets == ["vgg", "alex"]
 
 
 # --- the mean over views ---

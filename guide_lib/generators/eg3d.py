@@ -133,13 +133,23 @@ class EG3D(Generator):
 
     @classmethod
     def random(cls, config: EG3DConfig, rng: torch.Generator) -> EG3D:
-        """A network that was never trained: right sizes, no faces."""
+        """A network that was never trained: right sizes, coloured clouds instead of faces."""
         generator = cls(config)
         initialise(generator, rng)
         with torch.no_grad():
             ws = generator.sample(1024, rng)
             generator.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))
+            generator._spread(ws[:1], rng)
         return generator.requires_grad_(False).eval()
+
+    def _spread(self, ws: Tensor, rng: torch.Generator) -> None:
+        """Scale the decoder's last layer so that density and colours of an untrained network differ between places."""
+        points = self.config.box_warp * (torch.rand(1, 4096, 3, generator=rng) - 0.5)
+        layer, looked_up = self.decoder.net[-1], look_up(self.planes(ws), points, self.config.box_warp)
+        found = self.decoder.net(looked_up.mT)[0]
+        gain = torch.tensor([20.0] + [1.5] * (len(layer.bias) - 1)) / found.std(0)
+        layer.weight.mul_(gain[:, None])
+        layer.bias.sub_(found.mean(0)).mul_(gain)
 
     @property
     def w_avg(self) -> Tensor:
