@@ -50,6 +50,7 @@ class Generator(nn.Module, ABC):
         rows: how many w vectors a W+ code holds, one for each layer that takes a style.
         resolution: side S of the images, in pixels.
         w_avg: [1, rows, w_dim], the mean of mapping(z) over z ~ N(0, I); all rows are equal.
+        drawn_at_once: how many latents a training step draws in one pass; bounds its memory, not its result.
         offset_dtype: the precision in which latents near a person are computed.
     """
 
@@ -58,6 +59,7 @@ class Generator(nn.Module, ABC):
     rows: int
     resolution: int
     w_avg: Tensor
+    drawn_at_once: int = 64
     offset_dtype: torch.dtype = torch.float32
 
     @abstractmethod

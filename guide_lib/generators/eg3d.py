@@ -118,6 +118,8 @@ class EG3D(Generator):
     Parameters are named as in NVIDIA's checkpoints. The super-resolution runs in half precision on CUDA.
     """
 
+    drawn_at_once = 1  # with gradients, each picture of 512 px takes several GB
+
     def __init__(self, config: EG3DConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or EG3DConfig()
