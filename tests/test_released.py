@@ -1,6 +1,7 @@
 """The accidents of the authors' script, one by one; that the clean generator has none of them; and the views."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -106,6 +107,13 @@ def test_a_released_run_can_be_repeated_and_trains_the_same_parameters():
 def test_only_eg3d_has_such_a_script():
     with pytest.raises(GuideError, match="The authors' script is about EG3D; leave --quirks out"):
         as_released(TinyGenerator())
+
+
+def test_apples_gpu_is_refused_in_one_sentence(monkeypatch):
+    generator = small()
+    monkeypatch.setattr(EG3D, "w_avg", SimpleNamespace(device=torch.device("mps")))
+    with pytest.raises(GuideError, match="has no double precision, .*; choose --device cpu"):
+        as_released(generator)
 
 
 @pytest.mark.parametrize("quirks", [[], ["--quirks"]])

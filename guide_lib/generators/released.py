@@ -54,9 +54,11 @@ class ReleasedEG3D(EG3D):
 
 
 def as_released(generator: Generator, seed: int = 0) -> ReleasedEG3D:
-    """The same network under the authors' script. Raises `GuideError` for any other generator than EG3D."""
+    """The same network under the authors' script. Raises `GuideError` for any other generator than EG3D, and on Apple's GPU."""
     if not isinstance(generator, EG3D):
         raise GuideError("The authors' script is about EG3D; leave --quirks out, or choose --generator eg3d-ffhq-512.")
+    if generator.w_avg.device.type == "mps":
+        raise GuideError("Apple's GPU has no double precision, which the authors' script uses; choose --device cpu.")
     twin = ReleasedEG3D(generator.config, torch.Generator().manual_seed(seed))
     twin.load_state_dict(generator.state_dict())
     return twin.to(generator.w_avg.device).requires_grad_(False).eval()
