@@ -78,7 +78,7 @@ def converted(name: str) -> Path:
     if path.is_file():
         return path
     raise GuideError(
-        f"{name} is not on this machine: its licence ({official.licence}) lets nobody pass it on, so download "
+        f"{name} is not on this machine and not part of this package (licence: {official.licence}); download "
         f"{official.file} yourself from {official.page} and run: python -m guide_lib convert {official.file}."
     )
 

@@ -54,7 +54,7 @@ class ReleasedEG3D(EG3D):
 
 
 def as_released(generator: Generator, seed: int = 0) -> ReleasedEG3D:
-    """The same network under the authors' script. Raises `GuideError` for any other generator than EG3D, and on Apple's GPU."""
+    """The same network under the authors' script. Raises `GuideError` for others than EG3D, and on Apple's GPU."""
     if not isinstance(generator, EG3D):
         raise GuideError("The authors' script is about EG3D; leave --quirks out, or choose --generator eg3d-ffhq-512.")
     if generator.w_avg.device.type == "mps":
