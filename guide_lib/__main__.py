@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from guide_lib.errors import GuideError
@@ -17,6 +18,7 @@ HOW = (
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib import experiment
+    from guide_lib.generators import as_released
     from guide_lib.inversion_methods import invert_by, reconstructions
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import load_photo
@@ -30,7 +32,10 @@ def unlearn(args: argparse.Namespace) -> None:
         if args.person is None:
             picture = load_photo(args.photo or experiment.portrait())
             photo = align(picture, face=args.face)
-        networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
+        device = pick_device(args.device)
+        networks = experiment.load_networks(args.generator, args.resolution, device, args.embedder, args.judge)
+        if args.quirks:
+            networks = replace(networks, generator=as_released(networks.generator))
         if photo is None:
             w_u = experiment.sample_person(networks.generator, args.person)
         else:
@@ -145,6 +150,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, help="instead of the preset's")
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
     sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")
+    sub.add_argument("--quirks", action="store_true", help="EG3D: with the accidents of the authors' script")
+    sub.add_argument("--embedder", choices=("sface", "arcface"), default="sface", help="the recogniser in the loss")
+    sub.add_argument("--judge", choices=("dlib", "facenet"), default="dlib", help="the recogniser that measures")
     network_options(sub, "runs/demo")
     sub = command(invert)
     sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
@@ -158,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(assets)
     sub.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     sub = command(convert)
-    sub.add_argument("file", type=Path, help="the pickle as downloaded, for example ffhqrebalanced512-128.pkl")
+    sub.add_argument("file", type=Path, help="the file as downloaded, for example ffhqrebalanced512-128.pkl")
     sub.add_argument("--out", type=Path, help="where to write (default: the cache for known files, else beside FILE)")
     command(doctor)
     return top

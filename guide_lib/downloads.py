@@ -8,6 +8,7 @@ import errno
 import fnmatch
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -230,3 +231,18 @@ def read_members(archive: Path, pattern: str) -> list[bytes]:
             return [zipped.read(name) for name in sorted(fnmatch.filter(zipped.namelist(), pattern), key=_natural)]
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise GuideError(f"The archive {archive} is damaged ({error}): delete it and run the command again.") from error
+
+
+def check_listed(folder: Path, name: str) -> Path:
+    """The file of a folder after a check against the sha256 in its `manifest.json`; `GuideError` if it differs."""
+    repair = "restore it with git checkout or reinstall the package"
+    try:
+        files = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise GuideError(f"{folder / 'manifest.json'} cannot be read: {repair}.") from error
+    path = folder / name
+    if name not in files or not path.is_file():
+        raise GuideError(f"The shipped file {name!r} is missing in {folder}: {repair}.")
+    if sha256_file(path) != files[name]["sha256"]:
+        raise GuideError(f"The shipped file {path} was altered (wrong checksum): {repair}.")
+    return path

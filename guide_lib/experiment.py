@@ -27,6 +27,7 @@ from guide_lib.assets import shipped
 from guide_lib.checkpoint import save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, load_generator
+from guide_lib.generators.eg3d import EG3D
 from guide_lib.metrics import Report, evaluate, render
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
@@ -48,14 +49,19 @@ class Networks:
 
 
 def load_networks(
-    name: str = "mobilestylegan-ffhq", resolution: int | None = None, device: str | torch.device | None = None
+    name: str = "mobilestylegan-ffhq",
+    resolution: int | None = None,
+    device: str | torch.device | None = None,
+    embedder: str = "sface",
+    judge: str = "dlib",
 ) -> Networks:
-    """Fetch (once) and load the generator, LPIPS, the loss's embedder and the judge."""
+    """Fetch (once) and load the generator, LPIPS (VGG-16 for EG3D, as in the paper), the loss's embedder, the judge."""
+    generator = load_generator(name, resolution, device)
     return Networks(
-        load_generator(name, resolution, device),
-        load_lpips("alex", device),
-        load_embedder(device=device),
-        load_judge(device=device),
+        generator,
+        load_lpips("vgg" if isinstance(generator, EG3D) else "alex", device),
+        load_embedder(embedder, device),
+        load_judge(judge, device),
     )
 
 
@@ -136,7 +142,10 @@ def forget(
     save_tensors(folder / "student.safetensors", student.trainable_parameters())
     save_tensors(folder / "latents.safetensors", {"w_u": w_u, "w_t": w_t})
     others = other_people(networks.generator)
-    report = evaluate(student, networks.generator, w_u, others, networks.judge, networks.perceptual)
+    report = evaluate(
+        student, networks.generator, w_u, others, networks.judge, networks.perceptual,
+        views=networks.generator.judging_views(),
+    )  # fmt: skip
     metrics = report.as_dict() | (facts or {}) | {"settings": asdict(settings)}
     write_json(folder / "metrics.json", metrics)
     loss_curves(history).save(folder / "curves.png")

@@ -98,5 +98,5 @@ def adjacency_loss(
 def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: View, perceptual: LPIPS) -> Tensor:
     """Sum over k of LPIPS(I_u(w_k), I_s(w_k)): everybody else stays. ws: [N_g, rows, w_dim]."""
     with torch.no_grad():
-        kept = teacher.synthesis(ws, view).image
-    return perceptual(student.synthesis(ws, view).image, kept).sum()
+        kept = teacher.picture(ws, view)
+    return perceptual(student.picture(ws, view), kept).sum()

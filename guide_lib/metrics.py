@@ -8,13 +8,14 @@ And, before that, how well an inversion shows its photo: `reconstruction`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from guide_lib.generators import Generator
+from guide_lib.generators import Generator, View
 from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 
@@ -25,11 +26,11 @@ BATCH = 4  # pictures rendered at a time: bounds memory, not the number of peopl
 class Report:
     """Judge cosines between G_s and G_u at the same latents.
 
-    id: at the erased person's latent; lower is better.
+    id: at the erased person's latent, mean over the views; lower is better.
     retention: mean over the other people, retention_sd, retention_min: their spread; higher is better.
     lpips_others: mean LPIPS of the others' pictures; lower is better.
-    others: how many other people. undetected: in how many of the 2 (1 + others) pictures no face was found (there
-        the fixed FFHQ crop was used).
+    others: how many other people. undetected: in how many of the 2 (views + others) pictures no face was found
+        (there the fixed FFHQ crop was used).
     """
 
     id: float
@@ -59,9 +60,9 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def render(generator: Generator, ws: Tensor) -> Tensor:
-    """Pictures [N, 3, S, S] on the CPU, a few at a time."""
-    return torch.cat([generator.synthesis(chunk).image.cpu() for chunk in ws.split(BATCH)])
+def render(generator: Generator, ws: Tensor, view: View | None = None) -> Tensor:
+    """Pictures [N, 3, S, S] on the CPU, a few at a time; from the front if no view is given."""
+    return torch.cat([generator.picture(chunk, view).cpu() for chunk in ws.split(BATCH)])
 
 
 @torch.no_grad()
@@ -92,16 +93,28 @@ def reconstruction(
 
 @torch.no_grad()
 def evaluate(
-    student: Generator, generator: Generator, w_u: Tensor, others: Tensor, judge: Embedder, perceptual: LPIPS
+    student: Generator,
+    generator: Generator,
+    w_u: Tensor,
+    others: Tensor,
+    judge: Embedder,
+    perceptual: LPIPS,
+    views: Sequence[View] = (View(),),
 ) -> Report:
-    """Compare G_u (`student`) with G_s (`generator`) at w_u [1, rows, w_dim] and at `others` [N, rows, w_dim]."""
-    ws = torch.cat([w_u, others])
-    before, after = render(generator, ws), render(student, ws)
+    """Compare G_u (`student`) with G_s (`generator`) at w_u [1, rows, w_dim] and at `others` [N, rows, w_dim].
+
+    The person is seen from all `views` (`generator.judging_views()` are GUIDE's), the others from the front.
+    """
+    before, after = (
+        torch.cat([*(render(network, w_u, view) for view in views), render(network, others)])
+        for network in (generator, student)
+    )
     cosines, undetected = identity_similarity(judge, before, after)
-    lpips = perceptual_distance(perceptual, before[1:], after[1:], w_u.device)
-    kept = cosines[1:]
+    seen = len(views)
+    lpips = perceptual_distance(perceptual, before[seen:], after[seen:], w_u.device)
+    kept = cosines[seen:]
     return Report(
-        id=cosines[0].item(),
+        id=cosines[:seen].mean().item(),
         retention=kept.mean().item(),
         retention_sd=kept.std().item(),
         retention_min=kept.min().item(),

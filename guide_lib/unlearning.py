@@ -186,12 +186,15 @@ class _Objective:
         return self._target[2]
 
     def terms(self, student: Generator, index: int) -> Iterator[tuple[str, float, Tensor]]:
-        """(name, weight, loss) of each loss that counts. All draws come first: no switch changes another's draw."""
+        """(name, weight, loss) of each loss that counts, in parts of a few latents: a loss is a sum.
+
+        All draws come first: no switch changes another's draw.
+        """
         s, teacher = self.settings, self.teacher
         rng, position = step_rng(s.seed, index), s.position(index)
         view = teacher.sample_views(1, rng)[0]
         neighbours, others = teacher.sample(s.n_adjacent, rng), teacher.sample(s.n_global, rng)
-        alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device)
+        alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device, teacher.offset_dtype)
         if s.weight_local:
             yield (
                 "local",
@@ -199,19 +202,20 @@ class _Objective:
                 local_loss(student, self.w_u, self.target(view, position), view, self.distance),
             )
         if s.weight_adjacency and s.n_adjacent:
-            delta = adjacency_offsets(self.w_u, neighbours, alpha)
             w_t = torch.lerp(self.w_u, self.w_t, position)
-            loss = adjacency_loss(student, teacher, self.w_u, w_t, delta, view, self.distance)
-            yield "adjacency", s.weight_adjacency, loss
+            for delta in adjacency_offsets(self.w_u, neighbours, alpha).split(teacher.drawn_at_once):
+                loss = adjacency_loss(student, teacher, self.w_u, w_t, delta, view, self.distance)
+                yield "adjacency", s.weight_adjacency, loss
         if s.weight_global and s.n_global:
-            loss = preservation_loss(student, teacher, others, view, self.distance.perceptual)
-            yield "global", s.weight_global, loss
+            for ws in others.split(teacher.drawn_at_once):
+                loss = preservation_loss(student, teacher, ws, view, self.distance.perceptual)
+                yield "global", s.weight_global, loss
 
     def backward(self, student: Generator, index: int) -> dict[str, float]:
         """Add every term's gradient to the student's parameters; returns the losses."""
         losses = {"local": 0.0, "adjacency": 0.0, "global": 0.0, "total": 0.0}
         for name, weight, loss in self.terms(student, index):
             (weight * loss).backward()
-            losses[name] = loss.item()
-            losses["total"] += weight * losses[name]
+            losses[name] += loss.item()
+            losses["total"] += weight * loss.item()
         return losses

@@ -30,8 +30,8 @@ MUTANTS = {
     ),
     "the global loss is zero": (
         "losses.py",
-        "perceptual(student.synthesis(ws, view).image, kept).sum()",
-        "perceptual(student.synthesis(ws, view).image, kept).sum() * 0",
+        "perceptual(student.picture(ws, view), kept).sum()",
+        "perceptual(student.picture(ws, view), kept).sum() * 0",
     ),
     "UFO's sign is flipped": ("targets.py", "w_avg - scale_to_rows", "w_avg + scale_to_rows"),
     "teacher and student are swapped in the loop": (
@@ -41,8 +41,8 @@ MUTANTS = {
     ),
     "teacher and student are swapped in the global loss": (
         "losses.py",
-        "kept = teacher.synthesis(ws, view).image",
-        "student, teacher = teacher, student; kept = teacher.synthesis(ws, view).image",
+        "kept = teacher.picture(ws, view)",
+        "student, teacher = teacher, student; kept = teacher.picture(ws, view)",
     ),
     "the offset is added to the source only": (
         "losses.py",
@@ -78,7 +78,7 @@ MUTANTS = {
     ),
     "the inversion looks for a stranger": ("inversion.py", "s.identity * (1 - cosine)", "s.identity * cosine"),
     "pivotal tuning forgets locality": ("pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
-    "the erased person counts among the others": ("metrics.py", "kept = cosines[1:]", "kept = cosines"),
+    "the erased person counts among the others": ("metrics.py", "kept = cosines[seen:]", "kept = cosines"),
 }
 
 

@@ -351,6 +351,8 @@ def test_a_random_network_of_any_size_is_unlearned():
     assert (teacher.mapping(z).mean((0, 1)) - teacher.w_avg[0, 0]).abs().max() < 0.2
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     w_u = teacher.sample(1, torch.Generator().manual_seed(3))
+    density, colours = teacher.decoder(look_up(teacher.planes(w_u), torch.rand(1, 500, 3) - 0.5))
+    assert density.std() > 5 and (colours.std(-1) > 0.1).all(), "there is something to see"
     run = unlearn(
         teacher,
         w_u,

@@ -171,8 +171,8 @@ def test_identity_cosine(rng: torch.Generator) -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(GuideError, match="choose one of: sface"):
-        load_embedder("arcface")
+    with pytest.raises(GuideError, match="choose one of: sface, arcface"):
+        load_embedder("magface")
     with pytest.raises(GuideError, match="choose one of: dlib"):
         load_judge("sface")
 

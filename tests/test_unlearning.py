@@ -247,3 +247,11 @@ def test_presets_carry_the_published_numbers():
     assert (paper.distance.features, paper.distance.perceptual, paper.distance.identity) == (0.01, 1.0, 0.1)
     assert UnlearningSettings.fast(seed=3).seed == 3
     assert UnlearningSettings.fast().steps < paper.steps
+
+
+def test_few_latents_at_once_give_the_same_run(monkeypatch):
+    whole = run(TinyGenerator())
+    monkeypatch.setattr(TinyGenerator, "drawn_at_once", 1)
+    parts = run(TinyGenerator())
+    assert parts[0].losses == pytest.approx(whole[0].losses, rel=1e-5)
+    assert parts[-1].losses == pytest.approx(whole[-1].losses, rel=1e-2)

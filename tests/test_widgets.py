@@ -172,6 +172,15 @@ def test_latent_explorer_asks_for_each_picture_once() -> None:
     assert "seed 25 at truncation 0.5" in view.text.value
 
 
+def test_camera_orbit_draws_the_view() -> None:
+    seen: list[tuple[float, float]] = []
+    orbit = widgets.CameraOrbit(lambda yaw, pitch: seen.append((yaw, pitch)) or tile(GREEN))
+    orbit.set(yaw=-30.0, pitch=10.0)
+    assert seen == [(15.0, 0.0), (-30.0, 10.0)]
+    assert orbit.state() == "Seen from yaw -30, pitch +10 degrees."
+    assert holds(orbit.png(), GREEN)
+
+
 def test_latent_walk_draws_the_position() -> None:
     walk = widgets.LatentWalk(lambda position: torch.full((3, 8, 8), position), start=-1, stop=1)
     assert pixels(walk.png()).mean() == 255

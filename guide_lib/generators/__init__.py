@@ -2,5 +2,6 @@
 
 from guide_lib.generators.base import Generator, Rendering, View
 from guide_lib.generators.load import load_generator
+from guide_lib.generators.released import as_released
 
-__all__ = ["Generator", "Rendering", "View", "load_generator"]
+__all__ = ["Generator", "Rendering", "View", "as_released", "load_generator"]

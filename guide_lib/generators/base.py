@@ -50,6 +50,8 @@ class Generator(nn.Module, ABC):
         rows: how many w vectors a W+ code holds, one for each layer that takes a style.
         resolution: side S of the images, in pixels.
         w_avg: [1, rows, w_dim], the mean of mapping(z) over z ~ N(0, I); all rows are equal.
+        drawn_at_once: how many latents a training step draws in one pass; bounds its memory, not its result.
+        offset_dtype: the precision in which latents near a person are computed.
     """
 
     z_dim: int
@@ -57,6 +59,8 @@ class Generator(nn.Module, ABC):
     rows: int
     resolution: int
     w_avg: Tensor
+    drawn_at_once: int = 64
+    offset_dtype: torch.dtype = torch.float32
 
     @abstractmethod
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
@@ -77,6 +81,14 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """Draw n cameras; a flat generator gives n frontal ones."""
+
+    def judging_views(self) -> list[View]:
+        """The cameras from which a person's identity is judged; a flat generator has one."""
+        return [View()]
+
+    def picture(self, ws: Tensor, view: View | None = None) -> Tensor:
+        """The image of `synthesis` alone, for those who do not look at the features."""
+        return self.synthesis(ws, view).image
 
     def sample(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same."""

@@ -32,6 +32,7 @@ from guide_lib.generators.volume import Jitter, Sampling, render
 CAMERA_NUMBERS = 25
 # GUIDE's training cameras: yaw ~ U(-15, 15), and EG3D's pitch parameter of pi/2 - 0.2
 YAW_RANGE, PITCH = 15.0, math.degrees(math.asin(0.4 / math.pi))
+JUDGING_YAWS = range(-15, 16, 3)  # GUIDE's ID is the mean over these 11
 CLAMP = 256.0  # the released super-resolution limits its activations so, in single precision too
 
 
@@ -117,6 +118,8 @@ class EG3D(Generator):
     Parameters are named as in NVIDIA's checkpoints. The super-resolution runs in half precision on CUDA.
     """
 
+    drawn_at_once = 1  # with gradients, each picture of 512 px takes several GB
+
     def __init__(self, config: EG3DConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or EG3DConfig()
@@ -132,13 +135,23 @@ class EG3D(Generator):
 
     @classmethod
     def random(cls, config: EG3DConfig, rng: torch.Generator) -> EG3D:
-        """A network that was never trained: right sizes, no faces."""
+        """A network that was never trained: right sizes, coloured clouds instead of faces."""
         generator = cls(config)
         initialise(generator, rng)
         with torch.no_grad():
             ws = generator.sample(1024, rng)
             generator.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))
+            generator._spread(ws[:1], rng)
         return generator.requires_grad_(False).eval()
+
+    def _spread(self, ws: Tensor, rng: torch.Generator) -> None:
+        """Scale the decoder's last layer so that density and colours of an untrained network differ between places."""
+        points = self.config.box_warp * (torch.rand(1, 4096, 3, generator=rng) - 0.5)
+        layer, looked_up = self.decoder.net[-1], look_up(self.planes(ws), points, self.config.box_warp)
+        found = self.decoder.net(looked_up.mT)[0]
+        gain = torch.tensor([20.0] + [1.5] * (len(layer.bias) - 1)) / found.std(0)
+        layer.weight.mul_(gain[:, None])
+        layer.bias.sub_(found.mean(0)).mul_(gain)
 
     @property
     def w_avg(self) -> Tensor:
@@ -196,6 +209,9 @@ class EG3D(Generator):
 
     def is_style(self, name: str) -> bool:
         return ".affine." in name
+
+    def judging_views(self) -> list[View]:
+        return [View(float(yaw), PITCH) for yaw in JUDGING_YAWS]
 
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """GUIDE's cameras: yaw ~ U(-15, 15) degrees at one pitch; each has its own draw of the ray samples."""

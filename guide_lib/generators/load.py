@@ -17,7 +17,7 @@ from guide_lib.official import OFFICIAL
 
 LOADERS: dict[str, Callable[..., Generator]] = {
     "mobilestylegan-ffhq": load_mobilestylegan,
-    **{name: functools.partial(load_official, name) for name in OFFICIAL},
+    **{name: functools.partial(load_official, name) for name, file in OFFICIAL.items() if file.kind == "generator"},
 }
 
 

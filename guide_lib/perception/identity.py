@@ -4,8 +4,11 @@
     judge = load_judge("dlib")                               # only ever used to measure
     identity_cosine(judge.embed_faces(a)[0], judge.embed_faces(b)[0])        # [N]
 
-SFace: Zhong et al. 2021, a MobileFaceNet-like network on 112 px. dlib: King 2017, a ResNet with 29
-convolutions on 150 px.
+The paper's track has two more, whose files are downloaded by hand: `load_embedder("arcface")`, its loss, and
+`load_judge("facenet")`.
+
+SFace: Zhong et al. 2021, a MobileFaceNet-like network on 112 px. dlib: King 2017, a ResNet with 29 convolutions on
+150 px.
 """
 
 import numpy as np
@@ -18,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
 from guide_lib.perception.faces import find_landmarks, fixed_crop, rescale_input, similarity_transform
+from guide_lib.perception.recognisers import load_network
 
 FFHQ_SIZE = 512  # px, the picture for which the constant crops below are written
 
@@ -32,6 +36,15 @@ SFACE_CROP = np.array([[0.27875, 0.00213, -16.274], [-0.00213, 0.27875, -14.047]
 # medians of MTCNN's points, and of the crop, over 96 generated faces that dlib itself detected and cut out.
 DLIB_TEMPLATE = np.array([[47.7, 45.5], [102.1, 45.7], [74.6, 77.7], [49.4, 101.5], [99.7, 100.9]])
 DLIB_CROP = np.array([[0.41772, -0.00168, -32.933], [0.00168, 0.41772, -55.971]])
+
+# FaceNet saw what MTCNN's box cuts out, stretched to a square: medians over 48 generated faces (seed 160).
+FACENET_TEMPLATE = np.array([[41.0, 63.9], [115.5, 63.6], [73.6, 95.2], [42.8, 119.7], [113.9, 120.5]])
+FACENET_CROP = np.array([[0.49864, 0.00198, -49.723], [-0.00198, 0.49864, -59.175]])
+
+# GUIDE's constant crop for ArcFace, from a picture of 256 px
+ARCFACE_ROWS, ARCFACE_COLUMNS = slice(35, 223), slice(32, 220)
+_SHRINK = 112 / 188  # the same crop as a map from 512 px
+ARCFACE_CROP = np.array([[_SHRINK / 2, 0, _SHRINK * (0.25 - 32) - 0.5], [0, _SHRINK / 2, _SHRINK * (0.25 - 35) - 0.5]])
 
 
 class SFace(nn.Sequential):
@@ -199,21 +212,34 @@ class Embedder(nn.Module):
         return rescale_input(self.crop, FFHQ_SIZE, images.shape[-1])
 
 
+class ArcFaceEmbedder(Embedder):
+    """ArcFace as GUIDE's loss sees faces: brought to 256 px, cut, then averaged down to 112 px."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        cut = F.adaptive_avg_pool2d(images, 256)[..., ARCFACE_ROWS, ARCFACE_COLUMNS]
+        return self.embed_crops(F.adaptive_avg_pool2d(cut, self.network.size))
+
+
 def load_embedder(name: str = "sface", device: torch.device | str | None = None) -> Embedder:
-    """The recogniser of the loss. Raises GuideError for an unknown name."""
-    _check_name(name, ("sface",), "identity embedder")
+    """The recogniser of the loss: "sface" or "arcface". Raises GuideError for an unknown name or a missing file."""
+    _check_name(name, ("sface", "arcface"), "identity embedder")
+    if name == "arcface":
+        network = load_network("arcface-ir-se50")
+        return ArcFaceEmbedder(name, network, ARCFACE_CROP, SFACE_TEMPLATE).to(device)
     network = SFace()
     network.load_state_dict(load_file(fetch("sface")))
     return Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE).to(device)
 
 
 def load_judge(name: str = "dlib", device: torch.device | str | None = None, centred: bool = True) -> Embedder:
-    """The recogniser of the metrics, never of a loss. Raises GuideError for an unknown name.
+    """The recogniser of the metrics, never of a loss: "dlib" or "facenet". GuideError: unknown name, missing file.
 
-    Its raw cosine between strangers is about 0.85, so the mean embedding of 1,024 generated faces is
+    dlib's raw cosine between strangers is about 0.85, so the mean embedding of 1,024 generated faces is
     subtracted (data/recipes/judge_centre.py); `centred=False` gives the raw vectors.
     """
-    _check_name(name, ("dlib",), "identity judge")
+    _check_name(name, ("dlib", "facenet"), "identity judge")
+    if name == "facenet":
+        return Embedder(name, load_network("facenet-vggface2"), FACENET_CROP, FACENET_TEMPLATE).to(device)
     network = DlibResNet()
     network.load_state_dict(load_file(fetch("dlib-resnet")))
     centre = load_file(shipped("judge-dlib-centre.safetensors"))["centre"] if centred else None

@@ -1,4 +1,4 @@
-"""Restricted readers: turn pretrained files of six formats into arrays, without running anything in them.
+"""Restricted readers: turn pretrained files of eight formats into arrays, without running anything in them.
 
     tensors = mobilestylegan_from_ir(mapping_xml, mapping_bin, synthesis_xml, synthesis_bin)
 
@@ -16,6 +16,8 @@ from guide_lib.readers.openvino import openvino_constants
 from guide_lib.readers.orl import orl_faces, read_pgm
 from guide_lib.readers.pickles import array_pickle, lpips_backbone
 from guide_lib.readers.sface import dequantise_blocks, sface
+from guide_lib.readers.state import is_torch_file, torch_state
+from guide_lib.readers.torchscript import inception, torchscript_tensors
 
 __all__ = [
     "Arrays",
@@ -23,6 +25,8 @@ __all__ = [
     "array_pickle",
     "dequantise_blocks",
     "dlib_resnet",
+    "inception",
+    "is_torch_file",
     "lpips_backbone",
     "mobilestylegan_from_ir",
     "nvidia_generator",
@@ -30,4 +34,6 @@ __all__ = [
     "orl_faces",
     "read_pgm",
     "sface",
+    "torch_state",
+    "torchscript_tensors",
 ]

@@ -17,33 +17,21 @@ from typing import Any
 import numpy as np
 
 from guide_lib.readers.common import Arrays, expect
-from guide_lib.readers.symbolic import Made, Name, Persistent, symbolic_pickle
+from guide_lib.readers.symbolic import Made, symbolic_pickle
+from guide_lib.readers.tensors import PARAMETER, STORAGES, TENSOR, older_file, tensor
 
 _FORMAT = "generator pickle"
 _PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
-_PARAMETER, _TENSOR = "torch._utils._rebuild_parameter", "torch._utils._rebuild_tensor_v2"
 _STORAGE = "torch.storage._load_from_bytes"
 _DTYPE = "numpy.dtype"
 _DICTIONARIES = ("dnnlib.util.EasyDict", "collections.OrderedDict")
-_STORAGES = {
-    "torch.FloatStorage": "<f4",
-    "torch.DoubleStorage": "<f8",
-    "torch.HalfStorage": "<f2",
-    "torch.LongStorage": "<i8",
-    "torch.IntStorage": "<i4",
-    "torch.ShortStorage": "<i2",
-    "torch.CharStorage": "|i1",
-    "torch.ByteStorage": "|u1",
-    "torch.BoolStorage": "|b1",
-}
-_NAMES = {_PERSISTENT, _PARAMETER, _TENSOR, _STORAGE, _DTYPE, *_STORAGES}
+_NAMES = {_PERSISTENT, PARAMETER, TENSOR, _STORAGE, _DTYPE, *STORAGES}
 _NAMES |= {*_DICTIONARIES, "builtins.set", "__builtin__.set", "torch.device", "torch.Size"}
 _NAMES |= {f"torch.{kind}" for kind in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool")}
 _NAMES |= {f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for made in ("scalar", "_reconstruct")}
 _NAMES |= {"numpy.ndarray"}
 # classes of modules and of their settings; they are only written down
 _CLASSES = ("torch.nn.modules.", "torch_utils.", "training.", "dnnlib.")
-_LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001  # the head of torch.save's older format
 _MAX_DEPTH, _MAX_MODULES, _MAX_SETTINGS = 32, 10_000, 10_000
 _LEFT_OUT = object()
 
@@ -129,7 +117,7 @@ def _tensors(state: dict[str, Any], prefix: str) -> Arrays:
     for name, value in own.items():
         _check_name(name)
         if value is not None and name not in passing:
-            found[f"{prefix}{name}"] = _tensor(value)
+            found[f"{prefix}{name}"] = tensor(value, _storage)
     return found
 
 
@@ -141,50 +129,12 @@ def _members(value: Any) -> set[Any]:
     return {member for member in value if isinstance(member, str)}
 
 
-def _tensor(value: Any) -> np.ndarray:
-    """A tensor as an array: a view of its storage, copied, after a check that it stays inside."""
-    expect(isinstance(value, Made), _FORMAT, "a tensor in it is something else")
-    if value.path == _PARAMETER:
-        expect(bool(value.args), _FORMAT, "a parameter in it is empty")
-        value = value.args[0]
-    right = isinstance(value, Made) and value.path == _TENSOR and len(value.args) >= 4
-    expect(right, _FORMAT, "a tensor in it is something else")
-    storage, offset, shape, strides = value.args[:4]
-    flat = _storage(storage)
-    shape, strides = _counts(shape), _counts(strides)
-    expect(len(shape) == len(strides) and isinstance(offset, int) and offset >= 0, _FORMAT, "a tensor has no shape")
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    inside = last < flat.size and 0 < math.prod(shape) <= flat.size
-    expect(inside, _FORMAT, "a tensor reaches past its storage")
-    steps = [stride * flat.itemsize if size > 1 else 0 for size, stride in zip(shape, strides, strict=True)]
-    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps).copy(order="C")
-
-
-def _counts(value: Any) -> tuple[int, ...]:
-    value = value.args[0] if isinstance(value, Made) and value.path == "torch.Size" and value.args else value
-    right = isinstance(value, tuple) and len(value) <= 8 and all(isinstance(n, int) and n >= 0 for n in value)
-    expect(right, _FORMAT, "a tensor has no shape")
-    return value
-
-
 def _storage(value: Any) -> np.ndarray:
-    """The numbers of a storage: five small pickles, a count, and the numbers themselves (torch.save before zip)."""
+    """The numbers of a storage, saved by torch.save's older format as a file of its own."""
     right = isinstance(value, Made) and value.path == _STORAGE and len(value.args) == 1
     expect(right and isinstance(value.args[0], bytes), _FORMAT, "a storage in it is something else")
-    content = value.args[0]
-    file = io.BytesIO(content)
-    magic, version, system, described, keys = (symbolic_pickle(file, _STORAGES.__contains__) for _ in range(5))
-    expect(magic == _LEGACY_MAGIC and version == _LEGACY_VERSION, _FORMAT, "a storage has no known format")
-    expect(isinstance(system, dict) and system.get("little_endian") is True, _FORMAT, "a storage is not little-endian")
-    key = described.key if isinstance(described, Persistent) else None
-    right = isinstance(key, tuple) and len(key) >= 5 and key[0] == "storage" and isinstance(key[1], Name)
-    right = right and isinstance(key[4], int) and keys == [key[2]] and key[5:] in ((), (None,))
-    expect(right, _FORMAT, "a storage is described oddly")
-    dtype, start = np.dtype(_STORAGES[key[1].path]), file.tell() + 8
-    count = int.from_bytes(content[start - 8 : start], "little")
-    size = count * dtype.itemsize
-    expect(count == key[4] and len(content) == start + size, _FORMAT, "a storage has a wrong size")
-    return np.frombuffer(content, dtype, offset=start)
+    described, read = older_file(value.args[0], STORAGES.__contains__)
+    return read(described)
 
 
 def _settings(state: dict[str, Any]) -> dict[str, Any]:

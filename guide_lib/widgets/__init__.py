@@ -13,6 +13,7 @@ from guide_lib.widgets.base import View, show
 from guide_lib.widgets.dashboard import UnlearningDashboard
 from guide_lib.widgets.explorers import (
     BeforeAfter,
+    CameraOrbit,
     DrawnExplorer,
     EditExplorer,
     Explorer,
@@ -23,6 +24,7 @@ from guide_lib.widgets.scrubber import InversionScrubber
 
 __all__ = [
     "BeforeAfter",
+    "CameraOrbit",
     "DrawnExplorer",
     "EditExplorer",
     "Explorer",

@@ -132,6 +132,18 @@ class LatentWalk(DrawnExplorer):
         )
 
 
+class CameraOrbit(DrawnExplorer):
+    """Walk a camera around a head: `render(yaw, pitch)` in degrees, (0, 0) is frontal."""
+
+    def __init__(self, render: Callable[[float, float], Picture], yaw: float = 45.0, pitch: float = 30.0) -> None:
+        super().__init__(
+            render,
+            "Seen from yaw {yaw:+.0f}, pitch {pitch:+.0f} degrees.",
+            yaw=_slider(ipw.FloatSlider, "Yaw", value=15.0, min=-yaw, max=yaw, step=5.0),
+            pitch=_slider(ipw.FloatSlider, "Pitch", value=0.0, min=-pitch, max=pitch, step=5.0),
+        )
+
+
 class EditExplorer(DrawnExplorer):
     """Move latents along a named direction: `render(direction, amount)`. Controls: `direction` and `share` in [-1, 1].
 

@@ -1,0 +1,93 @@
+"""EG3D at the size of EG3D-FFHQ-512 with random weights: time and memory of a picture and of a step.
+
+    python benchmarks/eg3d_full_size.py                      # about ten minutes and 10 GB on two CPU cores
+
+Each line is measured in a process of its own, since a process never gives its peak memory back. Speed and memory do
+not depend on the weights. Writes data/results/eg3d-full-size.json.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from guide_lib.generators import View, as_released
+from guide_lib.generators.eg3d import EG3D, EG3DConfig
+from guide_lib.perception.identity import load_embedder
+from guide_lib.perception.perceptual import load_lpips
+from guide_lib.runtime import keep_freed_memory
+from guide_lib.targets import ufo_target
+from guide_lib.unlearning import UnlearningSettings, unlearn
+
+RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "eg3d-full-size.json"
+
+
+def generator() -> EG3D:
+    return EG3D.random(EG3DConfig(), torch.Generator().manual_seed(0))
+
+
+def picture() -> dict[str, object]:
+    """One 512 px picture without gradients; freed memory is given back, since this line is about memory."""
+    network = generator()
+    ws = network.sample(1, torch.Generator().manual_seed(1))
+    started = time.perf_counter(), time.process_time()
+    with torch.no_grad():
+        image = network.picture(ws, View(yaw=10))
+    return taken(started) | {"picture": list(image.shape[1:])}
+
+
+def step(released: bool) -> dict[str, object]:
+    """One step of the method: LPIPS with VGG-16, three losses, Adam."""
+    keep_freed_memory()
+    teacher = as_released(generator()) if released else generator()
+    networks: dict[str, nn.Module] = {"perceptual": load_lpips("vgg"), "embedder": load_embedder()}
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    w_u = teacher.sample(1, torch.Generator().manual_seed(1))
+    run = unlearn(teacher, w_u, ufo_target(w_u, teacher.w_avg), UnlearningSettings.paper(steps=1), **networks)
+    started = time.perf_counter(), time.process_time()
+    done = next(run)
+    costs = taken(started)
+    trained = [p for p in done.student.parameters() if p.requires_grad]
+    state = done.student.state_dict()
+    frozen = set(before) - set(teacher.trainable_parameters())
+    return costs | {
+        "losses": done.losses,
+        "trained_parameters": sum(p.numel() for p in trained),
+        "everything_else_unchanged": all(torch.equal(before[name], state[name]) for name in frozen),
+    }
+
+
+def taken(started: tuple[float, float]) -> dict[str, float]:
+    """Seconds since then, by the clock and by the processor, and the peak memory of this process."""
+    unit = 1 << 20 if sys.platform.startswith("linux") else 1 << 30  # KiB on Linux, bytes elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    clock, processor = time.perf_counter() - started[0], time.process_time() - started[1]
+    return {"seconds": round(clock, 1), "cpu_seconds": round(processor, 1), "peak_gib": round(peak, 2)}
+
+
+MEASURES = {"picture": picture, "clean step": lambda: step(False), "paper step": lambda: step(True)}
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(json.dumps(MEASURES[sys.argv[1]]()))
+        return
+    machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine()}
+    result: dict[str, object] = {"weights": "random", "device": "cpu"} | machine
+    for name in MEASURES:
+        done = subprocess.run([sys.executable, __file__, name], check=True, stdout=subprocess.PIPE, text=True)
+        result[name] = json.loads(done.stdout.splitlines()[-1])
+        print(f"{name}: {result[name]}", flush=True)
+        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

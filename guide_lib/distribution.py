@@ -1,0 +1,156 @@
+"""How far one generator's pictures, as a whole, are from another's: FID and KID on Inception features.
+
+    before = generated_features(generator, 5000, inception, folder / "before.safetensors")
+    after  = generated_features(student, 5000, inception, folder / "after.safetensors")
+    frechet_distance(before, after), kernel_distance(before, after)
+
+FID (Heusel et al. 2017, arXiv 1706.08500) compares two normal distributions, KID (Binkowski et al. 2018,
+arXiv 1801.01401) all moments up to the third, without bias in the number of pictures. Pictures are never kept: a
+feature is 2048 numbers, 5,000 of them 41 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from scipy import linalg
+from torch import Tensor
+
+from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.errors import GuideError
+from guide_lib.generators import Generator
+from guide_lib.perception.photos import load_photo
+from guide_lib.runtime import step_rng
+
+SEED = 0  # of FID_pre in the paper
+BATCH = 8  # pictures drawn at a time
+SAVED_EVERY = 256  # features between two writes: what a killed run loses at most
+Extractor = Callable[[Tensor], Tensor]  # pictures [N, 3, S, S] in [-1, 1] -> features [N, D]
+
+
+def generated_features(
+    generator: Generator, count: int, extractor: Extractor, cache: Path | None = None, seed: int = SEED
+) -> Tensor:
+    """Features [count, D] of pictures from z ~ N(0, I), each under its own camera (frontal for a flat generator).
+
+    The k-th picture depends on `seed` and k alone, so two generators give pairs of the same z and camera, and more
+    pictures extend fewer. `cache`: what is found there is not computed again; the caller chooses one path for each
+    generator and seed.
+    """
+    return _collect(lambda start: _draw(generator, count, seed, start), count, extractor, cache)
+
+
+def photo_features(folder: Path, extractor: Extractor, size: int, cache: Path | None = None) -> Tensor:
+    """Features [N, D] of every picture in a folder, cut to a square and brought to size px: the real side of FID.
+
+    Raises:
+        GuideError: there is no such folder, it holds fewer than two pictures, or one of them cannot be read.
+    """
+    if not folder.is_dir():
+        raise GuideError(f"There is no folder at {folder}; check the path.")
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if len(paths) < 2:
+        raise GuideError(f"{folder} holds {len(paths)} pictures; a distribution needs at least two.")
+
+    def batches(start: int) -> Iterator[Tensor]:
+        for i in range(start, len(paths), BATCH):
+            yield torch.stack([_square(load_photo(path), size) for path in paths[i : i + BATCH]])
+
+    return _collect(batches, len(paths), extractor, cache)
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """FID: |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^1/2) of features [N, D] and [M, D].
+
+    The trace of the root is the sum of the singular values of S_a^1/2 S_b^1/2, and with fewer pictures than dimensions
+    that of a smaller matrix; both are exact, and neither meets the complex roots of an almost singular product.
+
+    Raises:
+        GuideError: one side has fewer than two features.
+    """
+    _check_counts(a, b)
+    a, b = a.double(), b.double()
+    centred_a, centred_b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    factor_a, factor_b = (_factor(x) for x in (centred_a, centred_b))
+    root = torch.from_numpy(linalg.svdvals((factor_a @ factor_b.T).numpy())).sum()
+    spread = centred_a.square().sum() + centred_b.square().sum()
+    return ((a.mean(0) - b.mean(0)).square().sum() + spread - 2 * root).item()
+
+
+def kernel_distance(a: Tensor, b: Tensor, subset: int = 1000, subsets: int = 100, seed: int = SEED) -> float:
+    """KID: the unbiased squared MMD under the kernel (x.y / D + 1)^3, mean over random subsets (Binkowski et al.).
+
+    With no more than `subset` features on both sides it is computed once, on all. May be negative, being unbiased.
+
+    Raises:
+        GuideError: one side has fewer than two features.
+    """
+    _check_counts(a, b)
+    a, b = a.double(), b.double()
+    if max(len(a), len(b)) <= subset:
+        return _squared_mmd(a, b)
+    rng = torch.Generator().manual_seed(seed)
+    size = min(subset, len(a), len(b))
+    draws = ((torch.randperm(len(x), generator=rng)[:size] for x in (a, b)) for _ in range(subsets))
+    return sum(_squared_mmd(a[i], b[j]) for i, j in draws) / subsets
+
+
+def _squared_mmd(a: Tensor, b: Tensor) -> float:
+    """Lemma 6 of Gretton et al. 2012: the diagonals, each feature with itself, are left out."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    within = sum((k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (kernel(a, a), kernel(b, b)))
+    return (within - 2 * kernel(a, b).mean()).item()
+
+
+def _factor(centred: Tensor) -> Tensor:
+    """A matrix F of at most D rows with F^T F = X^T X."""
+    return centred if centred.shape[0] <= centred.shape[1] else torch.linalg.qr(centred, mode="r").R
+
+
+def _check_counts(a: Tensor, b: Tensor) -> None:
+    if min(len(a), len(b)) < 2:
+        raise GuideError(f"A distribution needs at least two pictures on each side, not {len(a)} and {len(b)}.")
+
+
+def _draw(generator: Generator, count: int, seed: int, start: int) -> Iterator[Tensor]:
+    """Pictures [n, 3, S, S] from number `start` on; what shares a camera is drawn together."""
+    for begin in range(start, count, BATCH):
+        rngs = [step_rng(seed, k) for k in range(begin, min(begin + BATCH, count))]
+        ws = torch.cat([generator.sample(1, rng) for rng in rngs])
+        views = [generator.sample_views(1, rng)[0] for rng in rngs]
+        if len(set(views)) == 1:
+            yield generator.synthesis(ws, views[0]).image
+        else:
+            yield torch.cat([generator.synthesis(w, v).image for w, v in zip(ws.split(1), views, strict=True)])
+
+
+def _square(photo: Image.Image, size: int) -> Tensor:
+    """The middle square of a photo, [3, size, size] in [-1, 1]."""
+    pixels = np.array(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def _collect(
+    batches: Callable[[int], Iterator[Tensor]], count: int, extractor: Extractor, cache: Path | None
+) -> Tensor:
+    """The features of `batches(start)`, begun where the cache ends and written there as they come."""
+    done = load_tensors(cache)[0]["features"] if cache is not None and cache.exists() else None
+    parts = [] if done is None else [done]
+    have = sum(map(len, parts))
+    if have >= count:
+        return done[:count]
+    for images in batches(have):
+        parts.append(extractor(images).cpu())
+        have += len(images)
+        if cache is not None and (have // SAVED_EVERY > (have - len(images)) // SAVED_EVERY or have == count):
+            parts = [torch.cat(parts)]
+            save_tensors(cache, {"features": parts[0]})
+    return torch.cat(parts)
