@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
     *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder"),
     *("inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout"),
-    *("plots", "widgets", "experiment", "inversion_report", "comparison", "checks", "doctor", "__main__"),
+    "charts",
+    *("plots", "widgets", "experiment", "inversion_report", "comparison", "checks", "exercises", "doctor", "__main__"),
 ]
 
 
