@@ -18,7 +18,7 @@ from guide_lib.directions import mix
 from guide_lib.losses import adjacency_offsets
 from guide_lib.metrics import accept_rates
 from guide_lib.perception.identity import identity_cosine
-from guide_lib.targets import scale_to_rows, ufo_target
+from guide_lib.targets import distance_from_mean, scale_to_rows, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
 Answer = Callable[..., Any]
@@ -86,6 +86,20 @@ def check_rates(answer: Answer) -> str:
         "each share is of its own group, not of all pairs": (true * 8 / 29, false * 21 / 29),
     }
     return compare(torch.tensor([float(x) for x in got]), torch.tensor([true, false]), _tensors(mistakes))
+
+
+def check_person_distance(answer: Answer) -> str:
+    """`answer(w_u, w_avg [1, rows, w_dim])` is ||w_u - w_avg|| in the paper's scale."""
+    w_avg = torch.linspace(-1, 1, 4).expand(1, 5, 4)
+    w_u = w_avg + torch.randn(1, 5, 4, generator=_rng())
+    here, scale = (w_u - w_avg).norm(), scale_to_rows(1.0, 5)
+    mistakes = {
+        "it is in this generator's scale; divide by scale_to_rows(1.0, rows)": here,
+        "scale_to_rows leads from the paper's scale to ours; go the other way": here * scale,
+        "measure from w_avg, not from zero": w_u.norm() / scale,
+        "it is the norm over the whole latent, not the mean of the rows'": (w_u - w_avg).norm(dim=2).mean() / scale,
+    }
+    return compare(answer(w_u, w_avg), distance_from_mean(w_u, w_avg), mistakes)
 
 
 def check_target(answer: Answer) -> str:

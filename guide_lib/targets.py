@@ -19,6 +19,11 @@ def scale_to_rows(distance: float, rows: int) -> float:
     return distance * math.sqrt(rows / PAPER_ROWS)
 
 
+def distance_from_mean(w_u: Tensor, w_avg: Tensor) -> Tensor:
+    """||w_u - w_avg||_F in the paper's scale, one number: at d = minus this, UFO's line passes through the person."""
+    return (w_u - w_avg).norm() / scale_to_rows(1.0, w_u.shape[1])
+
+
 def ufo_target(w_u: Tensor, w_avg: Tensor, d: float = 30.0) -> Tensor:
     """UFO, un-identifying face on latent space: w_t = w_avg - d * w_id / ||w_id||_F with w_id = w_u - w_avg.
 
