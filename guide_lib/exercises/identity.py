@@ -26,12 +26,12 @@ def check_cosines(answer: Answer) -> str:
 def check_rates(answer: Answer) -> str:
     """`answer(same, different, threshold)` is the two shares that are accepted, (true, false)."""
     same, different = torch.linspace(0.1, 0.9, 8), torch.linspace(-0.5, 0.5, 21)
-    got = answer(same, different, 0.45)
+    got = answer(same, different, 0.42)
     if got is None or got is ...:
         return NOTHING
     if not isinstance(got, tuple | list) or len(got) != 2:
         return "Not yet: two numbers are expected, the true and the false accepts."
-    true, false = accept_rates(same, different, 0.45)
+    true, false = accept_rates(same, different, 0.42)
     mistakes = {
         "the two are swapped; the same pairs come first": (false, true),
         "these are the rejected shares; count what is at or above the threshold": (1 - true, 1 - false),
