@@ -127,7 +127,7 @@ def nbgrader_roles(notebook: NotebookNode, index: int) -> dict[str, object]:
 
 
 def flaws(notebook: NotebookNode) -> Iterator[str]:
-    """What is wrong with a source: an answer without a check, an answer that later cells need, a double name."""
+    """What is wrong with a source: an answer without hint or check, or one that later cells need; a double name."""
     names = [m["name"] for cell in notebook.cells if (m := CHECK.search(cell.source) or WRITTEN.search(cell.source))]
     yield from (f"'{name}' is graded twice" for name in set(names) if names.count(name) > 1)
     for i, cell in enumerate(notebook.cells):
@@ -137,6 +137,8 @@ def flaws(notebook: NotebookNode) -> Iterator[str]:
             if not WRITTEN.search(cell.source):
                 yield f"cell {i}: a written answer without a heading and points"
             continue
+        if not any("<summary>Hint" in c.source for c in notebook.cells[:i][-3:]):
+            yield f"cell {i}: no hint before the answer"
         if i + 1 == len(notebook.cells) or not CHECK.search(notebook.cells[i + 1].source):
             yield f"cell {i}: no check after the answer"
         own = {node.name for node in ast.parse(unmarked(cell)).body if isinstance(node, ast.FunctionDef)}

@@ -28,7 +28,11 @@ ANSWER = "def double(x):\n    ### BEGIN SOLUTION\n    y = 2 * x\n    return y\n 
 
 def small():
     """An exercise with its check, and a written answer."""
-    texts = ["# A title", "**Exercise 1** Double it.", "**Written answer why** (4 points). Why?\n\n"]
+    texts = [
+        "# A title",
+        "**Exercise 1** Double it.\n\n<details><summary>Hint</summary>\n\nTwice.\n</details>",
+        "**Written answer why** (4 points). Why?\n\n",
+    ]
     texts[2] += "<!-- BEGIN SOLUTION -->\nBecause.\n<!-- END SOLUTION -->"
     code = [ANSWER, "# CHECK double, 2 points\nassert double(3) == 6", "print(1)"]
     first, task, written = map(nbformat.v4.new_markdown_cell, texts)
@@ -81,11 +85,17 @@ def test_the_verifier_sees_every_unwanted_change(edition):
 
 def test_flaws_of_a_source_are_found():
     assert list(build.flaws(small())) == []
-    unchecked, needed, twice = small(), small(), small()
+    unchecked, needed, twice, unhelped = small(), small(), small(), small()
+    unhelped.cells[1].source = "**Exercise 1** Double it."
     unchecked.cells[3].source = "print(2)"
     needed.cells[4].source = "print(double(2))"
     twice.cells[4].source = twice.cells[3].source
-    for notebook, words in ((unchecked, "no check"), (needed, "later cells use double"), (twice, "graded twice")):
+    for notebook, words in (
+        (unchecked, "no check"),
+        (needed, "later cells use double"),
+        (twice, "graded twice"),
+        (unhelped, "no hint"),
+    ):
         assert any(words in text for text in build.flaws(notebook))
 
 
