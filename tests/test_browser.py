@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from PIL import Image
 from test_widgets import loss_mixer, people_grid, scrubber, threshold_slider, tile
 
@@ -56,7 +57,11 @@ def real_view() -> widgets.View:
     from guide_lib.generators import load_generator
 
     generator = load_generator("mobilestylegan-ffhq", 128)
-    return widgets.LatentExplorer(lambda seed, t: generator.synthesis(sample_person(generator, seed, t)).image[0])
+
+    def draw(seed: int, truncation: float) -> torch.Tensor:
+        return generator.synthesis(sample_person(generator, seed, truncation)).image[0]
+
+    return widgets.LatentExplorer(draw)
 
 
 NAMES = [type(view).__name__ for view in browser_views()]
@@ -70,7 +75,8 @@ pytestmark = [
 
 def notebook() -> nbformat.NotebookNode:
     """One cell for each view, drawn from plain tiles: no network is needed."""
-    first = f"import sys\nsys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent)!r}]\nfrom test_browser import browser_views, real_view"
+    folders = [str(TESTS), str(TESTS.parent)]
+    first = f"import sys\nsys.path[:0] = {folders}\nfrom test_browser import browser_views, real_view"
     cells = [f"{first}\nviews = browser_views()", *(f"views[{i}]" for i in range(len(NAMES))), "real_view()"]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -123,7 +129,7 @@ def page(address: str):
         page.wait_for_timeout(3000)  # the kernel picks up the notebook
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         page.wait_for_function(
-            f"document.querySelectorAll('.jp-OutputArea .widget-image').length == {len(NAMES) + 1}", timeout=180_000
+            f"document.querySelectorAll('.jp-OutputArea .widget-image').length == {len(NAMES) + 1}", timeout=90_000
         )
         yield page
         browser.close()
