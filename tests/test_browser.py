@@ -164,6 +164,8 @@ def test_every_slider_moves_by_keyboard(page, index: int) -> None:
     assert handles
     for handle in handles:
         press(page, cell, handle)
+    box = cell.locator(".widget-image").bounding_box()
+    assert 256 <= box["width"] <= 700, "neither a stamp nor blown up to the width of the page"
     if folder := os.environ.get("GUIDE_SCREENSHOTS"):
         cell.screenshot(path=Path(folder) / f"{index:02d}-{NAMES[index]}.png")
 
