@@ -4,6 +4,7 @@
 # make doctor     say what this machine can do
 # make compare    GUIDE beside its baseline, 8 people
 # make notebooks  run the notebooks and store what they print
+# make course     copies of the notebooks for a class: student, solution, nbgrader
 # make mutants    break the method on purpose, see the tests notice
 # make lint       ruff only
 # make format     let ruff rewrite the code
@@ -32,7 +33,7 @@ STAMP := $(VENV)/.installed-$(KEY)
 WHO   := $(if $(PHOTO),--photo "$(PHOTO)",$(if $(SEED),--person $(SEED))) $(if $(FACE),--face $(FACE))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab doctor compare notebooks mutants lint format clean setup
+.PHONY: help demo test lab doctor compare notebooks course mutants lint format clean setup
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -80,6 +81,9 @@ compare: $(STAMP)
 
 notebooks: $(STAMP)
 	$(BIN)/python notebooks/store_outputs.py
+
+course: $(STAMP)
+	$(BIN)/python notebooks/build.py
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis

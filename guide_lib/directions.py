@@ -52,6 +52,13 @@ def move(ws: Tensor, direction: Tensor, amount: float | Tensor, rows: Sequence[i
     return moved
 
 
+def mix(ws_a: Tensor, ws_b: Tensor, rows: Sequence[int]) -> Tensor:
+    """ws_a with the given rows taken from ws_b, both [N, rows, w_dim]: style mixing (Karras et al. 2019)."""
+    mixed = ws_a.clone()
+    mixed[:, list(rows)] = ws_b[:, list(rows)]
+    return mixed
+
+
 def measure_faces(landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """Yaw and pitch in degrees, and the width of the mouth in eye distances, each [N], from MTCNN's points [N,5,2] px.
 

@@ -43,7 +43,7 @@ class Method:
 
 METHODS = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
-    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50)),
+    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50, learning_rate=0.1)),
     "optimise": Method(False, InversionSettings()),
     "pivotal": Method(False, InversionSettings(steps_w_plus=0), PivotalSettings(steps=150)),
 }

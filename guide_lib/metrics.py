@@ -72,6 +72,11 @@ def identity_similarity(judge: Embedder, images_a: Tensor, images_b: Tensor) -> 
     return identity_cosine(a, b), int((~found_a).sum() + (~found_b).sum())
 
 
+def accept_rates(same: Tensor, different: Tensor, threshold: float) -> tuple[float, float]:
+    """The shares of cosines at or above `threshold`: of pairs of one person, and of pairs of two (a wrong accept)."""
+    return (same >= threshold).double().mean().item(), (different >= threshold).double().mean().item()
+
+
 @torch.no_grad()
 def perceptual_distance(perceptual: LPIPS, images_a: Tensor, images_b: Tensor, device: torch.device) -> Tensor:
     """LPIPS [N] of each pair on the CPU, a few at a time."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from guide_lib.charts import blank_chart, rasterise
 from guide_lib.layout import (
     GAP,
     INK,
@@ -143,11 +144,7 @@ def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360, ma
 
     `mark`: a step to draw a line at.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank_chart(width, height)
     steps = [step.index for step in history]
     for name in _terms(history):
         colour, dashes = CURVES.get(name, ("#7f7f7f", "-"))
@@ -156,14 +153,10 @@ def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360, ma
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if steps:
         figure.legend(frameon=False, loc="outside upper center", ncols=len(CURVES))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
+    return rasterise(figure)
 
 
 def align_preview(photo: Image.Image, height: int = 400) -> Image.Image:

@@ -3,10 +3,13 @@
     python notebooks/store_outputs.py [00_unlearn_a_face.ipynb ...]
 
 What is stored is what a reader needs: no widget state (GitHub would refuse the file), no clock times (every run
-would be a change), progress bars as they end.
+would be a change), progress bars as they end. How long each took goes into data/results/notebooks.json, and from there
+into the README's table.
 """
 
+import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,22 +17,45 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+README = FOLDER.parent / "README.md"
+TIMES = FOLDER.parent / "data" / "results" / "notebooks.json"
 
 
-def store_outputs(path: Path) -> None:
-    """Execute one notebook in place; an error leaves the file as it was."""
+def store_outputs(path: Path) -> float:
+    """Execute one notebook in place and return the seconds it took; an error leaves the file as it was."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     options = {"store_widget_state": False, "record_timing": False, "coalesce_streams": True}
     started = time.monotonic()
     NotebookClient(notebook, timeout=1800, kernel_name="python3", resources=resources, **options).execute()
     nbformat.write(notebook, path)
-    print(f"{path.name}: {time.monotonic() - started:.0f} s")
+    return time.monotonic() - started
+
+
+def in_words(seconds: float) -> str:
+    """Seconds up to a minute and a half, then half minutes."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{round(seconds / 30) / 2:g} min"
+
+
+def quoted(readme: str, times: dict[str, int]) -> str:
+    """The README with the times in the last column of its table of notebooks; unknown ones are left alone."""
+    row = re.compile(r"^(\| \[.*?\]\(notebooks/(.+?)\) \|.*\|) [^|]*? \|$", re.MULTILINE)
+    return row.sub(lambda m: f"{m[1]} {in_words(times[m[2]])} |" if m[2] in times else m[0], readme)
+
+
+def record(name: str, seconds: float) -> None:
+    """Write one notebook's time into the table and the README."""
+    times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
+    times = dict(sorted({**times, name: round(seconds)}.items()))
+    TIMES.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    README.write_text(quoted(README.read_text(encoding="utf-8"), times), encoding="utf-8")
 
 
 if __name__ == "__main__":
     # The kernels inherit this: a warning of another package would store a path of this machine.
     os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:torchvision.models._utils"
     for path in [FOLDER / name for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
-        store_outputs(path)
+        seconds = store_outputs(path)
+        record(path.name, seconds)
+        print(f"{path.name}: {seconds:.0f} s")

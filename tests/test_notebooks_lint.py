@@ -139,6 +139,19 @@ def portable(notebook: NotebookNode) -> Iterator[str]:
             yield f"the path of one machine: {place[:60]}"
 
 
+def sources_are_named(notebook: NotebookNode) -> Iterator[str]:
+    reading = "\n".join(text_cells(notebook)).split("Further reading", 1)[-1]
+    for entry in re.findall(r"^- .+", reading, flags=re.MULTILINE):
+        if not re.search(r"doi:10\.\d{4,}/|arXiv:\d{4}\.\d{4,5}", entry):
+            yield f"no DOI and no arXiv number: {entry[:60]}"
+
+
+def exercises_state_their_effort(notebook: NotebookNode) -> Iterator[str]:
+    for exercise in re.findall(r"^\*\*Exercise.*", "\n".join(text_cells(notebook)), flags=re.MULTILINE):
+        if not re.match(r"\*\*Exercise \d+\*\* [●○]{3} \(\d+ minutes", exercise):
+            yield f"no difficulty (●●○) and minutes: {exercise[:60]}"
+
+
 RULES: list[Rule] = [
     one_title,
     all_sections,
@@ -149,6 +162,8 @@ RULES: list[Rule] = [
     claims_are_asserted,
     simple_widgets,
     portable,
+    sources_are_named,
+    exercises_state_their_effort,
 ]
 
 
@@ -223,6 +238,14 @@ def spoil_portability(notebook: NotebookNode) -> None:
     code_cells(notebook)[0].source += "\nopen('/home/ada/photo.jpg')"
 
 
+def spoil_sources(notebook: NotebookNode) -> None:
+    notebook.cells[-1].source += "\n- Ada: *A book that I read*."
+
+
+def spoil_exercises(notebook: NotebookNode) -> None:
+    notebook.cells[1].source += "\n\n**Exercise 1** Do something."
+
+
 SPOILERS = [
     spoil_titles,
     spoil_sections,
@@ -233,6 +256,8 @@ SPOILERS = [
     spoil_asserts,
     spoil_widgets,
     spoil_portability,
+    spoil_sources,
+    spoil_exercises,
 ]
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guide_lib.targets import average_target, scale_to_rows, ufo_target
+from guide_lib.targets import average_target, distance_from_mean, partial_target, scale_to_rows, ufo_target
 
 sizes = st.integers(1, 30)
 
@@ -53,3 +53,17 @@ def test_the_paper_distance_is_8_02_per_row_on_any_number_of_rows():
         per_row = (ufo_target(w_u, w_avg) - w_avg).norm(dim=2)
         torch.testing.assert_close(per_row, torch.full((1, rows), 8.018), rtol=0, atol=1e-3)
     assert scale_to_rows(15.0, 14) == 15.0
+
+
+def test_the_person_lies_on_ufos_line_at_minus_their_distance():
+    w_u, w_avg = latents(23, 0)
+    distance = distance_from_mean(w_u, w_avg).item()
+    assert torch.allclose(ufo_target(w_u, w_avg, -distance), w_u, atol=1e-5)
+
+
+def test_a_partial_target_moves_its_rows_only():
+    w_u, w_avg = latents(6, 1)
+    target = partial_target(w_u, w_avg, [0, 4])
+    moved = (target != w_u).any(2)[0].tolist()
+    assert moved == [True, False, False, False, True, False]
+    assert torch.equal(target[:, 4], ufo_target(w_u, w_avg)[:, 4])

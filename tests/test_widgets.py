@@ -237,6 +237,99 @@ def test_edits_are_drawn_in_units_of_their_direction() -> None:
     assert holds(view.png(), BLUE) and "moved by -2.0 along &#x27;smile&#x27;" in view.text.value
 
 
+def editor(asked: list | None = None) -> widgets.LatentEditor:
+    def render(seed: int, truncation: float, direction: str, amount: float, rows: range) -> Image.Image:
+        if asked is not None:
+            asked.append((seed, truncation, direction, amount, list(rows)))
+        return tile(RED if direction == "yaw" else BLUE)
+
+    return widgets.LatentEditor(render, {"yaw": 20.0, "smile": 2.0}, rows=4)
+
+
+def test_editor_hands_over_person_direction_and_rows() -> None:
+    asked: list = []
+    view = editor(asked)
+    view.set(seed=7, truncation=1.0, direction="smile", share=-0.5, first=1, last=2)
+    assert asked == [(3, 0.7, "yaw", 10.0, [0, 1, 2, 3]), (7, 1.0, "smile", -1.0, [1, 2])]
+    assert holds(view.png(), BLUE) and "seed 7 at truncation 1.0, moved by -1.0" in view.text.value
+    view.set(first=3)
+    assert asked[-1][-1] == [] and "in no row" in view.state()
+
+
+def mixer_of_people(asked: list | None = None) -> widgets.LatentMixer:
+    def render(a: int, b: int, rows: range) -> Image.Image:
+        if asked is not None:
+            asked.append((a, b, list(rows)))
+        return tile(GREEN)
+
+    return widgets.LatentMixer(render, rows=6)
+
+
+def test_mixer_takes_a_range_of_rows_from_b() -> None:
+    asked: list = []
+    view = mixer_of_people(asked)
+    view.set(a=1, b=2, first=4, last=5)
+    assert asked == [(3, 12, [0, 1, 2, 3]), (1, 2, [4, 5])]
+    assert "Seed 1 with rows 4 to 5 of seed 2." in view.text.value
+
+
+def target_slider() -> widgets.TargetSlider:
+    return widgets.TargetSlider(lambda d: torch.full((3, 8, 8), d / 40), person=20.0, stop=40.0)
+
+
+def test_target_slider_starts_at_the_person_and_passes_the_mean() -> None:
+    view = target_slider()
+    assert view.values() == {"d": -20.0} and "100% of the way" in view.text.value
+    view.set(d=0.0)
+    assert pixels(view.png()).mean() == pytest.approx(127.5, abs=1)
+    view.set(d=30.0)
+    assert "d = +30.0: past the mean face" in view.text.value
+
+
+def threshold_slider() -> widgets.ThresholdSlider:
+    return widgets.ThresholdSlider(torch.tensor([0.4, 0.6, 0.8, 0.9]), torch.linspace(-0.5, 0.45, 20), threshold=0.5)
+
+
+def test_threshold_slider_counts_what_is_accepted() -> None:
+    view = threshold_slider()
+    assert "75.0% of the same and 0.0% of the different" in view.text.value
+    before = view.png()
+    view.set(threshold=-1.0)
+    assert "100.0% of the same and 100.0% of the different" in view.text.value and view.png() != before
+
+
+def loss_mixer() -> widgets.LossMixer:
+    losses = {"local": [4.0, 2.0, 1.0], "global": [0.0, 1.0, 3.0]}
+    return widgets.LossMixer([0.0, 0.5, 1.0], losses, [[tile(c)] for c in (RED, GREEN, BLUE)], ["face"])
+
+
+def test_loss_mixer_shows_the_student_of_the_least_sum() -> None:
+    view = loss_mixer()
+    assert view.total() == [4.0, 3.0, 4.0] and view.best() == 1 and holds(view.png(), GREEN)
+    view.set(**{"global": 0.0})
+    assert view.best() == 2 and holds(view.png(), BLUE) and "position 1.00" in view.text.value
+    view.set(**{"global": 8.0})
+    assert view.best() == 0 and holds(view.png(), RED)
+    with pytest.raises(ValueError, match="one entry for each position"):
+        widgets.LossMixer([0.0], {"local": [1.0, 2.0]}, [[tile(RED)]], ["face"])
+
+
+def people_grid() -> widgets.PeopleGrid:
+    after = [tile(GREEN), tile(BLUE), tile(GREEN)]
+    return widgets.PeopleGrid([tile(RED)] * 3, after, [0.9, 0.2, 0.8], per_page=2)
+
+
+def test_people_grid_pages_and_sorts() -> None:
+    view = people_grid()
+    assert view.shown() == [0, 1] and holds(view.png(), BLUE)
+    view.set(page=2)
+    assert view.shown() == [2] and not holds(view.png(), BLUE)
+    view.set(order="most changed", page=1)
+    assert view.shown() == [1, 2] and "cosines 0.20, 0.80; lowest of all 0.20" in view.text.value
+    with pytest.raises(ValueError, match="as many"):
+        widgets.PeopleGrid([], [], [])
+
+
 def test_explorer_refuses_unknown_controls_and_still_works() -> None:
     view = explorer()
     with pytest.raises(KeyError):
@@ -262,7 +355,9 @@ def test_in_a_running_notebook_only_the_newest_event_is_drawn(monkeypatch: pytes
 
 
 def all_views() -> list[widgets.View]:
-    return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), explorer(), scrubber(), edits()]
+    measured = [threshold_slider(), loss_mixer(), people_grid()]
+    latents = [explorer(), edits(), editor(), mixer_of_people(), target_slider()]
+    return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), scrubber(), *latents, *measured]
 
 
 @pytest.mark.parametrize("view", all_views(), ids=lambda view: type(view).__name__)

@@ -20,6 +20,8 @@ from guide_lib.widgets.explorers import (
     LatentExplorer,
     LatentWalk,
 )
+from guide_lib.widgets.latents import LatentEditor, LatentMixer, TargetSlider
+from guide_lib.widgets.measured import LossMixer, PeopleGrid, ThresholdSlider
 from guide_lib.widgets.scrubber import InversionScrubber
 
 __all__ = [
@@ -29,8 +31,14 @@ __all__ = [
     "EditExplorer",
     "Explorer",
     "InversionScrubber",
+    "LatentEditor",
     "LatentExplorer",
+    "LatentMixer",
     "LatentWalk",
+    "LossMixer",
+    "PeopleGrid",
+    "TargetSlider",
+    "ThresholdSlider",
     "UnlearningDashboard",
     "View",
     "show",

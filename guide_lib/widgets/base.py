@@ -30,7 +30,9 @@ class View(ABC):
     box: ipw.VBox
 
     def __init__(self) -> None:
-        self.text, self.image = ipw.HTML(), ipw.Image(format="jpeg")
+        # Without this the page stretches a picture to its own width; small ones are doubled to be seen.
+        layout = ipw.Layout(align_self="flex-start", min_width="256px", max_width="100%")
+        self.text, self.image = ipw.HTML(), ipw.Image(format="jpeg", layout=layout)
 
     @abstractmethod
     def picture(self) -> Image.Image:

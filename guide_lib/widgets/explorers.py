@@ -66,7 +66,7 @@ class BeforeAfter(Explorer):
         self.before, self.after, self.labels = to_pil(before), to_pil(after), labels
         super().__init__(
             mode=ipw.ToggleButtons(options=list(self.modes), description="Compare by", style=WIDE),
-            position=_slider(ipw.FloatSlider, "Position", value=0.5, min=0.0, max=1.0, step=0.05),
+            position=slider(ipw.FloatSlider, "Position", value=0.5, min=0.0, max=1.0, step=0.05),
         )
 
     def picture(self) -> Image.Image:
@@ -115,8 +115,8 @@ class LatentExplorer(DrawnExplorer):
         super().__init__(
             render,
             "The face of seed {seed} at truncation {truncation:.1f}.",
-            seed=_slider(ipw.IntSlider, "Seed", value=0, min=0, max=seeds - 1),
-            truncation=_slider(ipw.FloatSlider, "Truncation", value=0.7, min=0.0, max=1.0, step=0.1),
+            seed=slider(ipw.IntSlider, "Seed", value=0, min=0, max=seeds - 1),
+            truncation=slider(ipw.FloatSlider, "Truncation", value=0.7, min=0.0, max=1.0, step=0.1),
         )
 
 
@@ -128,7 +128,7 @@ class LatentWalk(DrawnExplorer):
         super().__init__(
             render,
             "The face at position {position:+.2f} of the walk.",
-            position=_slider(ipw.FloatSlider, "Position", **limits),
+            position=slider(ipw.FloatSlider, "Position", **limits),
         )
 
 
@@ -158,7 +158,7 @@ class EditExplorer(DrawnExplorer):
             lambda direction, share: render(direction, share * reach[direction]),
             "",
             direction=ipw.Dropdown(options=list(reach), description="Direction", style=WIDE),
-            share=_slider(ipw.FloatSlider, "Share", value=0.5, min=-1.0, max=1.0, step=0.1),
+            share=slider(ipw.FloatSlider, "Share", value=0.5, min=-1.0, max=1.0, step=0.1),
         )
 
     def state(self) -> str:
@@ -166,6 +166,6 @@ class EditExplorer(DrawnExplorer):
         return f"Every face moved by {share * self.reach[direction]:+.1f} along '{direction}'."
 
 
-def _slider(kind: type, description: str, **limits: float) -> Any:
+def slider(kind: type, description: str, **limits: float) -> Any:
     """A slider that reports once it is let go, since each report costs a picture."""
     return kind(description=description, continuous_update=False, style=WIDE, **limits)

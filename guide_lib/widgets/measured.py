@@ -1,0 +1,130 @@
+"""Views on what was measured before: thresholds, mixtures of losses, other people. They draw at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as ipw
+import torch
+from PIL import Image
+
+from guide_lib.charts import curves, histogram
+from guide_lib.layout import GAP, stack
+from guide_lib.metrics import accept_rates
+from guide_lib.plots import Picture, image_grid
+from guide_lib.widgets.base import WIDE
+from guide_lib.widgets.explorers import Explorer, slider
+
+
+class ThresholdSlider(Explorer):
+    """Cosines of pairs of one person and of two, and what a threshold makes of them. Control: `threshold` in [-1, 1].
+
+    Args:
+        same, different: the cosines, each a vector.
+    """
+
+    def __init__(self, same: torch.Tensor, different: torch.Tensor, threshold: float = 0.0) -> None:
+        self.same, self.different = same, different
+        super().__init__(threshold=slider(ipw.FloatSlider, "Threshold", value=threshold, min=-1.0, max=1.0, step=0.02))
+
+    def picture(self) -> Image.Image:
+        groups = {"two people": self.different.tolist(), "the same person": self.same.tolist()}
+        return histogram(groups, "identity cosine", self.controls["threshold"].value)
+
+    def state(self) -> str:
+        threshold = self.controls["threshold"].value
+        true, false = accept_rates(self.same, self.different, threshold)
+        return f"At {threshold:.2f}, {true:.1%} of the same and {false:.1%} of the different pairs are accepted."
+
+
+class LossMixer(Explorer):
+    """Weigh losses that were measured along a line of students and see where their sum is least.
+
+    A control for every loss, its weight in [0, 8].
+
+    Args:
+        positions: where each student stands, 0 the untouched generator.
+        losses: name -> its value for each student.
+        faces: for each student the pictures to show. labels: what they are.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+
+    def __init__(
+        self,
+        positions: Sequence[float],
+        losses: Mapping[str, Sequence[float]],
+        faces: Sequence[Sequence[Picture]],
+        labels: Sequence[str],
+    ) -> None:
+        if any(len(values) != len(positions) for values in [*losses.values(), faces]):
+            raise ValueError("every loss and every list of faces needs one entry for each position")
+        self.positions, self.losses, self.faces, self.labels = positions, losses, faces, labels
+        weights = {"value": 1.0, "min": 0.0, "max": 8.0, "step": 0.5}
+        super().__init__(**{name: slider(ipw.FloatSlider, name.capitalize(), **weights) for name in losses})
+
+    def total(self) -> list[float]:
+        """The weighted sum for each student."""
+        weights = {name: control.value for name, control in self.controls.items()}
+        columns = zip(*self.losses.values(), strict=True)
+        return [sum(w * value for w, value in zip(weights.values(), column, strict=True)) for column in columns]
+
+    def best(self) -> int:
+        """The index of the student with the least sum; the first of several."""
+        total = self.total()
+        return total.index(min(total))
+
+    def picture(self) -> Image.Image:
+        weighted = {k: [self.controls[k].value * v for v in values] for k, values in self.losses.items()}
+        lines = {**weighted, "total": self.total()}
+        faces = image_grid([self.faces[self.best()]], None, self.labels, tile=160)
+        width = max(faces.width, 560)
+        place = self.positions[self.best()]
+        return stack(
+            [curves(self.positions, lines, "how far the student went", "loss", place, (width, 260)), faces], GAP
+        )
+
+    def state(self) -> str:
+        weights = ", ".join(f"{name} {control.value:g}" for name, control in self.controls.items())
+        return f"Weights {weights}: the sum is least at position {self.positions[self.best()]:.2f}."
+
+
+class PeopleGrid(Explorer):
+    """Other people before and after, a page at a time. Controls: `order` ("drawn" or "most changed") and `page`.
+
+    Args:
+        before, after: their pictures, in the same order.
+        likeness: for each the judge's cosine between the two.
+        per_page: how many people at a time.
+
+    Raises:
+        ValueError: the lengths differ, or there is nobody.
+    """
+
+    def __init__(
+        self, before: Sequence[Picture], after: Sequence[Picture], likeness: Sequence[float], per_page: int = 6
+    ) -> None:
+        if not len(before) == len(after) == len(likeness) > 0:
+            raise ValueError("as many pictures before as after, and as many cosines, at least one of each")
+        self.before, self.after, self.likeness, self.per_page = before, after, likeness, per_page
+        pages = -(-len(before) // per_page)
+        order = ipw.ToggleButtons(options=["drawn", "most changed"], description="Order", style=WIDE)
+        super().__init__(order=order, page=slider(ipw.IntSlider, "Page", value=1, min=1, max=max(pages, 1)))
+
+    def shown(self) -> list[int]:
+        """The people on this page, by their place in the lists."""
+        people = list(range(len(self.likeness)))
+        if self.controls["order"].value == "most changed":
+            people.sort(key=lambda i: self.likeness[i])
+        start = (self.controls["page"].value - 1) * self.per_page
+        return people[start : start + self.per_page]
+
+    def picture(self) -> Image.Image:
+        shown = self.shown()
+        rows = [[pictures[i] for i in shown] for pictures in (self.before, self.after)]
+        return image_grid(rows, ["before", "after"], [f"{self.likeness[i]:.2f}" for i in shown], tile=120)
+
+    def state(self) -> str:
+        cosines = ", ".join(f"{self.likeness[i]:.2f}" for i in self.shown())
+        return f"Other people before and after, judge cosines {cosines}; lowest of all {min(self.likeness):.2f}."

@@ -1,0 +1,151 @@
+"""Right answers pass, each usual mistake is named, an empty function is told so."""
+
+import math
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from guide_lib import exercises as ex
+from guide_lib.checks import NOTHING
+from guide_lib.targets import scale_to_rows
+
+
+def moved(start, way, length):
+    return start + length * way / math.sqrt((way**2).sum())
+
+
+def step(w_u, w_avg, d):
+    return scale_to_rows(d, w_u.shape[1]), w_u - w_avg
+
+
+def rows_from(a, b, rows):
+    return torch.stack([b[:, i] if i in rows else a[:, i] for i in range(a.shape[1])], dim=1)
+
+
+def d_of(fa, fb, lpips, cosine, weights=(0.01, 1.0, 0.1)):
+    mean = torch.stack([((x - y) ** 2).sum() / x.numel() for x, y in zip(fa, fb, strict=True)])
+    return weights[0] * mean + weights[1] * lpips + weights[2] * (1 - cosine)
+
+
+def offsets(w_u, others, alpha):
+    return torch.cat(
+        [moved(0 * w_u, o[None] - w_u, a * scale_to_rows(1, 5)) for o, a in zip(others, alpha, strict=True)]
+    )
+
+
+def local(student, teacher, w_u, w_t, distance):
+    return distance(student(w_u), teacher(w_t)).sum()
+
+
+def adjacency(student, teacher, w_u, w_t, delta, distance):
+    return sum(local(student, teacher, w_u + one, w_t + one, distance) for one in delta[:, None])
+
+
+def preserve(student, teacher, ws, lpips):
+    return lpips(student(ws), teacher(ws)).sum()
+
+
+def rate(i, steps, walk, top):
+    return (
+        top
+        if i - 1 <= walk * steps
+        else top * math.cos(math.pi / 2 * (i - 1 - walk * steps) / (steps - walk * steps)) ** 2
+    )
+
+
+def loop(parameter, loss_of, steps, rate, clear=True, move=True):
+    optimizer = torch.optim.Adam([parameter], lr=rate)
+    for _ in range(steps):
+        if clear:
+            parameter.grad = None
+        loss = loss_of()
+        loss.backward()
+        if move:
+            optimizer.step()
+        yield loss.item()
+
+
+RIGHT = {
+    ex.check_truncate: lambda ws, w_avg, t: t * ws + (1 - t) * w_avg,
+    ex.check_mix: rows_from,
+    ex.check_person_distance: lambda u, a: math.sqrt(14 / 5) * (u - a).square().sum().sqrt(),
+    ex.check_target: lambda u, a, d: moved(a, a - u, scale_to_rows(d, 5)).expand_as(u),
+    ex.check_cosines: lambda a, b: F.cosine_similarity(a[:, None], b[None], dim=2),
+    ex.check_rates: lambda s, d, t: [sum(x >= t for x in group.tolist()) / len(group) for group in (s, d)],
+    ex.check_distance: d_of,
+    ex.check_offsets: offsets,
+    ex.check_rate: rate,
+    ex.check_loop: loop,
+    ex.check_partial_target: lambda u, a, rows: rows_from(u, moved(a, a - u, scale_to_rows(30, 5)).expand_as(u), rows),
+    ex.check_forgetting: lambda p, others: min(others.tolist()) - p.item(),
+    ex.check_summary: lambda v: (v.mean(), 1.96 * math.sqrt(((v - v.mean()) ** 2).sum() / 8) / 3),
+}
+
+WRONG = [
+    (ex.check_truncate, "wrong way round", lambda ws, a, t: ws + t * (a - ws)),
+    (ex.check_truncate, "toward zero", lambda ws, a, t: t * ws),
+    (ex.check_truncate, "w_avg is missing", lambda ws, a, t: t * (ws - a)),
+    (ex.check_mix, "nothing came from b", lambda a, b, rows: a.clone()),
+    (ex.check_mix, "the rest from b", lambda a, b, rows: rows_from(b, a, rows)),
+    (ex.check_mix, "handed in changed", lambda a, b, rows: a.copy_(rows_from(a, b, rows))),
+    (ex.check_person_distance, "this generator's scale", lambda u, a: (u - a).norm()),
+    (ex.check_person_distance, "not from zero", lambda u, a: u.norm() / scale_to_rows(1, 5)),
+    (ex.check_target, "own side", lambda u, a, d: moved(a, u - a, scale_to_rows(d, 5))),
+    (ex.check_target, "scale of 14 rows", lambda u, a, d: moved(a, a - u, d)),
+    (ex.check_target, "not divided by its norm", lambda u, a, d: a - scale_to_rows(d, 5) * (u - a)),
+    (ex.check_target, "w_avg is missing", lambda u, a, d: moved(0 * a, a - u, scale_to_rows(d, 5))),
+    (ex.check_cosines, "lengths still", lambda a, b: a @ b.T),
+    (ex.check_cosines, "shape", lambda a, b: F.cosine_similarity(a, b[:3])),
+    (ex.check_rates, "swapped", lambda s, d, t: ((d >= t).float().mean(), (s >= t).float().mean())),
+    (ex.check_rates, "rejected", lambda s, d, t: ((s < t).float().mean(), (d < t).float().mean())),
+    (ex.check_rates, "two numbers", lambda s, d, t: 0.5),
+    (ex.check_distance, "each pair has its own", lambda a, b, p, c: 0.01 * F.mse_loss(a, b) + p + 0.1 * (1 - c)),
+    (ex.check_distance, "rewards strangers", lambda a, b, p, c: d_of(a, b, p, 1 - c)),
+    (ex.check_distance, "weights are missing", lambda a, b, p, c: d_of(a, b, p, c, (1, 1, 1))),
+    (ex.check_offsets, "away from", lambda u, o, a: offsets(u, o, -a)),
+    (ex.check_offsets, "scale of 14 rows", lambda u, o, a: offsets(u, o, a / scale_to_rows(1, 5))),
+    (ex.check_offsets, "without w_u", lambda u, o, a: u + offsets(u, o, a)),
+    (ex.check_rate, "must wait", lambda i, n, walk, top: rate(i, n, 0.0, top)),
+    (ex.check_rate, "never falls", lambda i, n, walk, top: top),
+    (ex.check_rate, "count from 1", lambda i, n, walk, top: rate(i + 1, n, walk, top)),
+    (ex.check_loop, "clear them first", lambda *task: loop(*task, clear=False)),
+    (ex.check_loop, "nothing moves", lambda *task: loop(*task, move=False)),
+    (ex.check_loop, "yields 11", lambda p, f, n, r: loop(p, f, n - 1, r)),
+    (ex.check_partial_target, "all rows moved", lambda u, a, rows: RIGHT[ex.check_partial_target](u, a, range(5))),
+    (ex.check_forgetting, "mean of the others", lambda p, others: others.mean() - p),
+    (ex.check_forgetting, "sign is turned", lambda p, others: p - others.min()),
+    (ex.check_summary, "whole width", lambda v: (v.mean(), 2 * 1.96 * v.std() / 3)),
+    (ex.check_summary, "divide by the root of n", lambda v: (v.mean(), 1.96 * v.std())),
+]
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+def test_right_answers_are_right(check):
+    assert check(RIGHT[check]) == "Right."
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+def test_an_empty_function_is_told_so(check):
+    assert check(lambda *_: None) == NOTHING
+
+
+@pytest.mark.parametrize(("check", "sentence", "answer"), WRONG, ids=[f"{c.__name__}: {s}" for c, s, _ in WRONG])
+def test_each_mistake_is_named(check, sentence, answer):
+    verdict = check(answer)
+    assert verdict.startswith("Not yet: ") and re.search(sentence, verdict), verdict
+
+
+def test_the_three_losses_are_told_apart():
+    assert ex.check_losses(local, adjacency, preserve) == "Right."
+    mean = ex.check_losses(local, lambda s, t, u, v, e, d: d(s(u + e), t(v + e)).mean(), preserve)
+    assert mean.startswith("adjacency: ") and "not a mean" in mean
+    source_only = ex.check_losses(local, lambda s, t, u, v, e, d: d(s(u + e), t(v)).sum(), preserve)
+    assert "same offset" in source_only
+    swapped = ex.check_losses(local, adjacency, lambda s, t, ws, p: preserve(t, s, ws, p))
+    assert swapped.startswith("global: ") and "exchanged" in swapped
+
+
+def test_every_check_is_tested_here():
+    assert {check.__name__ for check in RIGHT} | {"check_losses"} == set(ex.__all__)
