@@ -33,7 +33,7 @@ OTHER_PICTURES = (
 )
 # The judge's cosine that one in a thousand pairs of different generated people exceeds
 # (data/recipes/judge_threshold.py; data/results/judge_threshold.json).
-ACCEPTANCE = 0.5
+ACCEPTANCE = 0.716
 
 
 @dataclass(frozen=True)
