@@ -8,10 +8,16 @@ from pathlib import Path
 
 from guide_lib.errors import GuideError
 
+HOW = (
+    "the way from photo to latent: optimise (in W, then in W+), encoder (one pass), refine (encoder, then W+), "
+    "pivotal (in W, then tune the generator)"
+)
+
 
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib import experiment
+    from guide_lib.inversion_methods import invert_by, reconstructions
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import load_photo
     from guide_lib.runtime import pick_device
@@ -28,7 +34,9 @@ def unlearn(args: argparse.Namespace) -> None:
         if photo is None:
             w_u = experiment.sample_person(networks.generator, args.person)
         else:
-            w_u, cosines = experiment.invert_photo(networks, photo, folder)
+            stages = invert_by(args.inversion, networks, photo, folder)
+            w_u = list(stages.values())[-1].ws
+            cosines = {stage: r.judge.item() for stage, r in reconstructions(networks, photo, stages).items()}
             facts = {"inversion": cosines}
             print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
         w_t = ufo_target(w_u, networks.generator.w_avg)
@@ -57,9 +65,9 @@ def invert(args: argparse.Namespace) -> None:
             print(f"skipped: {reason}", file=sys.stderr)
         networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
         facts = {"skipped": person.skipped}
-        summary = invert_person(networks, person.names, person.photos, folder, facts=facts)
-    for space, values in summary.items():
-        print(f"{space:2}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
+        summary = invert_person(args.method, networks, person.names, person.photos, folder, facts)
+    for stage, values in summary.items():
+        print(f"{stage:7}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
     print(f"look at {args.out / 'inversion.png'}")
 
 
@@ -166,6 +174,7 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--photo", type=Path, help="the person to erase (default: the bundled portrait)")
     who.add_argument("--person", type=int, metavar="SEED", help="erase the person that this seed draws instead")
     sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
+    sub.add_argument("--inversion", choices=("optimise", "refine", "encoder"), default="optimise", help=HOW)
     sub.add_argument("--preset", choices=("fast", "paper"), default="fast")
     sub.add_argument("--steps", type=int, help="instead of the preset's")
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
@@ -173,6 +182,7 @@ def parser() -> argparse.ArgumentParser:
     network_options(sub, "runs/demo")
     sub = command(invert)
     sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
+    sub.add_argument("--method", choices=("optimise", "refine", "encoder", "pivotal"), default="optimise", help=HOW)
     sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
     network_options(sub, "runs/inversion")
     sub = command(compare)

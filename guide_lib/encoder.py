@@ -63,25 +63,32 @@ class Encoder(nn.Module):
         self.register_buffer("w_avg", w_avg.clone())
 
     def forward(self, images: Tensor) -> Tensor:
-        base, offsets = self.parts(images)
+        return self.code(*self.parts(images))
+
+    def code(self, base: Tensor, offsets: Tensor) -> Tensor:
+        """w_avg + base [N, 512] + offsets [N, 23, 512]."""
         return self.w_avg + base[:, None] + offsets
 
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The base code [N, 512] and the offsets [N, 23, 512]."""
-        maps = self._features(F.interpolate(images, size=(SIZE, SIZE), mode="area"))
-        x = F.leaky_relu(self.reduce(maps[-1]), 0.2)
-        x = F.leaky_relu(self.hidden(x.flatten(1)), 0.2)
-        groups = [offsets(features) for offsets, features in zip(self.offsets, maps, strict=True)]
-        return self.base(x), torch.cat(groups[::-1], dim=1)
+        return self.read(self.maps(images))
 
-    def _features(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor) -> list[Tensor]:
         """The backbone's map at each level, from fine to coarse."""
-        wanted, maps, x = {name for name, _, _ in self.LEVELS}, [], images * (127.5 / 128)
+        wanted, maps = {name for name, _, _ in self.LEVELS}, []
+        x = F.interpolate(images, size=(SIZE, SIZE), mode="area") * (127.5 / 128)
         for name, layer in self.backbone.named_children():
             x = layer(x)
             if name in wanted:
                 maps.append(x)
         return maps
+
+    def read(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What the heads make of the maps: base code and offsets, as `parts`."""
+        x = F.leaky_relu(self.reduce(maps[-1]), 0.2)
+        x = F.leaky_relu(self.hidden(x.flatten(1)), 0.2)
+        groups = [offsets(features) for offsets, features in zip(self.offsets, maps, strict=True)]
+        return self.base(x), torch.cat(groups[::-1], dim=1)
 
 
 def load_encoder(device: torch.device | str | None = None) -> Encoder:

@@ -1,7 +1,7 @@
 """One face, end to end, into a folder.
 
     networks = load_networks(resolution=256)
-    w_u      = invert_photo(networks, photo, folder)
+    w_u      = sample_person(networks.generator, seed=7)
     report   = forget(networks, w_u, ufo_target(w_u, networks.generator.w_avg), settings, folder)
 
 Every function picks up what an interrupted run left in its folder.
@@ -10,7 +10,6 @@ Every function picks up what an interrupted run left in its folder.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,18 +24,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from guide_lib.assets import shipped
-from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.checkpoint import save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, load_generator
-from guide_lib.inversion import InversionSettings, inversion_steps
-from guide_lib.metrics import Reconstruction, Report, evaluate, reconstruction, render
+from guide_lib.metrics import Report, evaluate, render
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 from guide_lib.plots import before_after, loss_curves
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
-INVERTED_AT_ONCE = 8  # photos in one batch
 T = TypeVar("T")
 
 
@@ -103,67 +100,6 @@ def run_folder(path: Path) -> Iterator[Path]:
 def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
     """A progress bar on standard error around an iterator of steps."""
     return iter(tqdm(steps, total=total, desc=title, unit="step", dynamic_ncols=True))
-
-
-@dataclass(frozen=True)
-class Inversion:
-    """What was found for N photos. codes: space ("W", "W+") -> [N, rows, w_dim]; seconds: space -> time it took."""
-
-    codes: dict[str, Tensor]
-    seconds: dict[str, float]
-
-
-def find_codes(
-    networks: Networks, photos: Tensor, folder: Path, settings: InversionSettings | None = None
-) -> Inversion:
-    """Invert aligned photos [N, 3, S, S]; `folder` keeps the codes, so the same photos are not inverted again."""
-    settings, generator = settings or InversionSettings(), networks.generator
-    digest = hashlib.sha256(photos.cpu().numpy().tobytes() + repr(settings).encode()).hexdigest()[:16]
-    path = folder / f"inversion-{generator.resolution}-{digest}.safetensors"
-    if not path.exists():
-        found, seconds = _inverted(networks, photos, settings)
-        save_tensors(path, found, {"seconds": json.dumps(seconds)})
-    codes, metadata = load_tensors(path)
-    return Inversion({k: ws.to(generator.w_avg) for k, ws in codes.items()}, json.loads(metadata["seconds"]))
-
-
-def _inverted(
-    networks: Networks, photos: Tensor, settings: InversionSettings
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The last codes of both spaces and the seconds spent in each; a few photos at a time, which bounds the memory."""
-    found: dict[str, list[Tensor]] = {}
-    seconds: dict[str, float] = {}
-    for batch in photos.split(INVERTED_AT_ONCE):
-        steps = inversion_steps(
-            networks.generator, batch, settings, perceptual=networks.perceptual, embedder=networks.embedder
-        )
-        last = {}
-        for step in bar(steps, settings.steps_w + settings.steps_w_plus, "inverting"):
-            last[step.space] = step.ws
-            seconds[step.space] = seconds.get(step.space, 0.0) + step.seconds
-        for space, ws in last.items():
-            found.setdefault(space, []).append(ws)
-    return {space: torch.cat(parts) for space, parts in found.items()}, seconds
-
-
-def invert_photo(
-    networks: Networks, photo: Tensor, folder: Path, settings: InversionSettings | None = None
-) -> tuple[Tensor, dict[str, float]]:
-    """Invert an aligned photo [1, 3, S, S], once for each folder (see `find_codes`).
-
-    Returns w_u [1, rows, w_dim] and the judge's cosine between the photo and its inversion in W and in W+.
-    """
-    codes = find_codes(networks, photo, folder, settings).codes
-    seen = reconstructions(networks, photo, codes)
-    return codes["W+" if "W+" in codes else "W"], {space: r.judge.item() for space, r in seen.items()}
-
-
-def reconstructions(networks: Networks, photos: Tensor, codes: dict[str, Tensor]) -> dict[str, Reconstruction]:
-    """Each space's pictures of the photos, and how close they come."""
-    return {
-        space: reconstruction(networks.generator, ws, photos, networks.judge, networks.perceptual)
-        for space, ws in codes.items()
-    }
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, find_codes, portrait, sample_person
+from guide_lib.experiment import Networks, portrait, sample_person
+from guide_lib.inversion_methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics import render
 from guide_lib.perception.faces import align
@@ -137,8 +138,8 @@ def _photographed(networks: Networks, count: int, folder: Path, photos: Path) ->
 
 
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
-    codes = find_codes(networks, photos, folder).codes
-    return codes["W+" if "W+" in codes else "W"]
+    """W+ codes [N, rows, w_dim] by optimisation."""
+    return list(invert_by("optimise", networks, photos, folder).values())[-1].ws
 
 
 def picture_of(person: Person, networks: Networks) -> Tensor:

@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
     *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder"),
     *("inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout"),
-    *("distribution", "intervals", "forgetting", "attacks", "plots", "widgets", "experiment", "inversion_report"),
-    *("scenarios", "comparison", "report", "checks", "doctor", "__main__"),
+    *("distribution", "intervals", "forgetting", "attacks", "plots", "widgets", "experiment", "inversion_methods"),
+    *("inversion_report", "scenarios", "comparison", "report", "checks", "doctor", "__main__"),
 ]
 
 

@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import assets, experiment
+from guide_lib import assets, experiment, inversion_methods
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
+from guide_lib.perception.faces import align
 
 
 @pytest.fixture
@@ -129,8 +130,6 @@ def test_a_missing_photo_and_an_unknown_device(refused, tmp_path):
 
 def test_one_photo_is_inverted_and_not_a_second_time(tiny_networks, tmp_path, capsys, monkeypatch):
     """The numbers in metrics.json are those of the codes in inversion.safetensors."""
-    from guide_lib.perception.faces import align
-
     argv = ["invert", str(shipped("portrait.png")), "--out", str(tmp_path)]
     assert main(argv) == 0
     said = capsys.readouterr().out
@@ -146,10 +145,10 @@ def test_one_photo_is_inverted_and_not_a_second_time(tiny_networks, tmp_path, ca
         assert metrics[space]["judge"] == pytest.approx(judge, abs=1e-4)
         assert metrics[space]["lpips"] == pytest.approx(lpips, rel=1e-4)
         assert metrics[space]["seconds"] > 0
-        assert f"{space:2}  judge cosine {judge:.2f}, LPIPS {lpips:.2f}" in said
+        assert f"{space:7}  judge cosine {judge:.2f}, LPIPS {lpips:.2f}" in said
     with Image.open(tmp_path / "inversion.png") as picture:
         assert picture.width > 3 * 256
-    monkeypatch.setattr(experiment, "inversion_steps", None)  # would fail if it were needed again
+    monkeypatch.setattr(inversion_methods, "inversion_steps", None)  # would fail if it were needed again
     assert main(argv) == 0
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
 
@@ -182,14 +181,31 @@ def test_an_inversion_that_cannot_start(refused, tmp_path):
     assert "There is no face 3 in portrait.png" in refused("invert", shipped("portrait.png"), "--face", "3", *out)
 
 
-def test_the_photo_of_a_run_is_inverted_in_both_spaces(tiny_networks, tmp_path):
-    photo = torch.rand(1, 3, 32, 32) * 2 - 1
-    w_u, cosines = experiment.invert_photo(tiny_networks, photo, tmp_path)
-    again, _ = experiment.invert_photo(tiny_networks, photo, tmp_path)
-    assert w_u.shape == (1, 3, 6) and torch.equal(w_u, again)
+def test_a_photo_inverted_by_pivotal_tuning_leaves_the_tuned_weights(tiny_networks, tmp_path, monkeypatch):
+    """From the files alone: the weights put into the generator draw, at the code, what metrics.json has measured."""
+    method = inversion_methods.METHODS["pivotal"]
+    quick = dataclasses.replace(method, tuning=dataclasses.replace(method.tuning, steps=5, threshold=0.0))
+    monkeypatch.setitem(inversion_methods.METHODS, "pivotal", quick)
+    argv = ["invert", str(shipped("portrait.png")), "--method", "pivotal", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    weights, codes = load_file(tmp_path / "student.safetensors"), load_file(tmp_path / "inversion.safetensors")
+    tuned = tiny_networks.generator.student()
+    for name, parameter in tuned.trainable_parameters().items():
+        parameter.data = weights[name]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    photo = F.interpolate(align(portrait()), size=16, mode="area")
+    lpips = tiny_networks.perceptual(tuned.synthesis(codes["tuned"]).image, photo).item()
+    assert metrics["tuned"]["lpips"] == pytest.approx(lpips, rel=1e-4)
+    assert metrics["method"] == "pivotal" and lpips != pytest.approx(metrics["W"]["lpips"], rel=1e-3)
+
+
+def test_the_photo_of_a_run_is_inverted_and_the_last_code_is_erased(tiny_networks, tmp_path):
+    argv = ["unlearn", "--steps", "2", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    cosines = json.loads((tmp_path / "metrics.json").read_text())["inversion"]
     assert list(cosines) == ["W", "W+"] and all(-1 <= value <= 1 for value in cosines.values())
     (cache,) = tmp_path.glob("inversion-*.safetensors")
-    assert torch.equal(load_file(cache)["W+"], w_u)
+    assert torch.equal(load_file(tmp_path / "latents.safetensors")["w_u"], load_file(cache)["W+"])
 
 
 def test_doctor_and_assets_say_what_is_there(capsys):

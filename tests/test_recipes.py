@@ -13,13 +13,14 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 from guide_lib.assets import fetch
 from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
+from guide_lib.inversion_methods import Method
 from guide_lib.perception.identity import load_embedder
 from guide_lib.pivotal import PivotalSettings
 
-SETTINGS = {
-    "W+": InversionSettings(steps_w=6, steps_w_plus=4),
-    "encoder, then W+": InversionSettings(steps_w=0, steps_w_plus=5),
-    "pivotal tuning at W": PivotalSettings(steps=3),
+SHORT = {
+    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=5)),
+    "optimise": Method(False, InversionSettings(steps_w=6, steps_w_plus=4)),
+    "pivotal": Method(False, InversionSettings(steps_w=6, steps_w_plus=0), PivotalSettings(steps=3)),
 }
 
 
@@ -39,9 +40,11 @@ def networks() -> Networks:
     return Networks(TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=8))
 
 
-@pytest.fixture(scope="module")
-def table():
-    return recipe("inversion_table")
+@pytest.fixture
+def table(monkeypatch):
+    module = recipe("inversion_table")
+    monkeypatch.setattr(module, "METHODS", SHORT)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -55,35 +58,44 @@ def training():
 
 
 def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, monkeypatch):
-    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=5, batch=2, pivotal=2)
+    encoder, batches = (
+        MeanEncoder(networks.generator),
+        table.held_out(networks, {"refine": 5, "optimise": 4, "pivotal": 2}, batch=2),
+    )
     assert [len(photos) for photos, _ in batches.values()] == [2, 2, 1]
-    rows = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    rows = table.all_rows(networks, encoder, batches, tmp_path)
     faces = {method: values["faces"] for method, values in table.summary(rows).items()}
-    assert faces == dict.fromkeys(table.METHODS, 5) | {"pivotal tuning at W": 2}
-    monkeypatch.setattr(table, "batch_rows", lambda *args: iter(()) if not args[4] else pytest.fail("computed again"))
-    assert table.all_rows(networks, encoder, batches, tmp_path, SETTINGS) == rows
+    assert faces == {"encoder": 5, "W": 4, "W+": 4, "encoder, then W+": 5, "pivotal tuning at W": 2}
+    monkeypatch.setattr(table, "invert_by", lambda *_: pytest.fail("computed again"))
+    assert table.all_rows(networks, encoder, batches, tmp_path) == rows
 
 
 def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_path):
-    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
-    whole = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    encoder, batches = (
+        MeanEncoder(networks.generator),
+        table.held_out(networks, {"refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
+    )
+    whole = table.all_rows(networks, encoder, batches, tmp_path)
     lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "rows.jsonl").write_text("".join(lines[:2]))
-    again = table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)
+    again = table.all_rows(networks, encoder, batches, tmp_path)
     assert [(row["method"], row["judge"]) for row in again] == [(row["method"], row["judge"]) for row in whole]
 
 
 def test_a_row_of_the_table_is_what_the_library_finds(table, networks, tmp_path):
-    encoder, batches = MeanEncoder(networks.generator), table.held_out(networks, count=2, batch=2, pivotal=0)
+    encoder, batches = (
+        MeanEncoder(networks.generator),
+        table.held_out(networks, {"refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
+    )
     photos, _ = batches["0-1"]
-    rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path, SETTINGS)}
+    rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path)}
     known = dict(perceptual=networks.perceptual, embedder=networks.embedder)
     codes = {
         "encoder": encoder(photos),
         "encoder, then W+": invert(
-            networks.generator, photos, SETTINGS["encoder, then W+"], start=encoder(photos), **known
+            networks.generator, photos, SHORT["refine"].optimisation, start=encoder(photos), **known
         ),
-        "W+": invert(networks.generator, photos, SETTINGS["W+"], **known),
+        "W+": invert(networks.generator, photos, SHORT["optimise"].optimisation, **known),
     }
     for method, ws in codes.items():
         images = networks.generator.synthesis(ws).image
@@ -132,16 +144,6 @@ def test_orl_faces_are_enlarged_and_aligned(curves):
     assert photos.std() > 0.1
 
 
-def test_codes_of_many_photos_are_those_of_their_batches(curves, networks):
-    encoder = MeanEncoder(networks.generator)
-    photos = networks.generator.synthesis(networks.generator.sample(9, torch.Generator().manual_seed(1))).image
-    settings = InversionSettings(steps_w=0, steps_w_plus=2)
-    codes = curves.codes_of(networks, photos, encoder, settings)
-    assert torch.allclose(codes["encoder"], encoder(photos))
-    known = dict(perceptual=networks.perceptual, embedder=networks.embedder, start=encoder(photos))
-    assert torch.allclose(codes["encoder, then W+"], invert(networks.generator, photos, settings, **known), atol=1e-4)
-
-
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):
     face = torch.full((3, 3, 128, 128), 180, dtype=torch.uint8)
     camera = training.photograph()
@@ -162,6 +164,50 @@ def test_the_encoder_starts_from_the_embedder_and_near_the_mean_latent(training)
     assert all(torch.equal(value, start[name]) for name, value in encoder.backbone.state_dict().items())
     code = encoder(torch.rand(1, 3, 128, 128) * 2 - 1)
     assert 0 < (code - generator.w_avg).norm(dim=2).max() < 5  # a person is 7 to 12 away
+
+
+@pytest.fixture
+def learner(training):
+    """An encoder before its training, and a pool of random pictures whose brightness the latents tell."""
+    generator, rng = TinyGenerator(), torch.Generator().manual_seed(0)
+    generator.rows, generator.w_dim, generator.w_avg = 23, 512, torch.zeros(1, 23, 512)
+    encoder = training.initial_encoder(generator, load_embedder()).requires_grad_(False)
+    pairs = training.Pairs(generator, size=64, seed=3)
+    light = torch.rand(64, 1, 1, 1, generator=rng)
+    pairs.images[:] = (255 * light * torch.rand(64, 3, 128, 128, generator=rng)).byte()
+    pairs.latents[:] = 2 * light.view(64, 1, 1) - 1
+    return encoder, pairs
+
+
+def test_the_maps_that_the_heads_learn_from_are_what_the_encoder_sees(training, learner):
+    encoder, pairs = learner
+    maps = training.frozen_maps(encoder, pairs, torch.nn.Identity(), torch.device("cpu"))
+    for i in (0, 63):
+        whole = encoder.parts(training.to_input(pairs.images[i : i + 1], torch.device("cpu")))
+        read = encoder.read([level[i : i + 1].float() for level in maps])
+        for a, b in zip(whole, read, strict=True):
+            assert torch.allclose(a, b, atol=0.02 * a.abs().max().item() + 1e-6)
+
+
+def test_the_heads_learn_and_the_backbone_stays(training, learner):
+    encoder, pairs = learner
+    maps = training.frozen_maps(encoder, pairs, torch.nn.Identity(), torch.device("cpu"))
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    for parameter in training.head_parameters(encoder):
+        parameter.requires_grad_(True)
+    training.train_heads(encoder, maps, pairs.latents, epochs=40, rng=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ws = encoder.code(*encoder.read([level.float() for level in maps]))
+    assert (ws - pairs.latents).square().mean() < 0.2 * pairs.latents.square().mean()
+    for name, value in encoder.state_dict().items():
+        assert name.startswith(("backbone.", "w_avg")) == torch.equal(value, before[name]), name
+
+
+def test_the_first_layers_are_frozen_and_every_other_is_trained(training, learner):
+    encoder, _ = learner
+    trained = {id(p) for p in training.head_parameters(encoder) + training.backbone_parameters(encoder)}
+    frozen = [name for name, p in encoder.named_parameters() if id(p) not in trained]
+    assert frozen and all(name.startswith(tuple(f"backbone.conv_{i}_" for i in range(1, 6))) for name in frozen)
 
 
 def test_pairs_are_latents_and_their_pictures(training, monkeypatch):

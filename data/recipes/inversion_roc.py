@@ -25,8 +25,9 @@ from tqdm import tqdm
 from guide_lib.assets import fetch
 from guide_lib.encoder import load_encoder
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, bar, load_networks
-from guide_lib.inversion import InversionSettings, inversion_steps
+from guide_lib.experiment import load_networks, run_folder
+from guide_lib.inversion import InversionSettings
+from guide_lib.inversion_methods import Method, invert_by
 from guide_lib.metrics import render
 from guide_lib.perception.faces import align
 from guide_lib.perception.identity import Embedder
@@ -49,24 +50,6 @@ def aligned_faces(images: np.ndarray) -> tuple[Tensor, np.ndarray]:
                 continue
             people.append(person)
     return torch.cat(photos), np.array(people)
-
-
-def codes_of(
-    networks: Networks, photos: Tensor, encoder: torch.nn.Module, settings: InversionSettings
-) -> dict[str, Tensor]:
-    """method -> ws [N, rows, w_dim]: the encoder's answers, and, with steps, W+ from there."""
-    with torch.no_grad():
-        start = torch.cat([encoder(few) for few in photos.split(BATCH)])
-    if not settings.steps_w_plus:
-        return {"encoder": start}
-    better = []
-    for batch, code in zip(photos.split(BATCH), start.split(BATCH), strict=True):
-        steps = inversion_steps(
-            networks.generator, batch, settings, perceptual=networks.perceptual, embedder=networks.embedder, start=code
-        )
-        *_, last = bar(steps, settings.steps_w_plus, "refining")
-        better.append(last.ws)
-    return {"encoder": start, "encoder, then W+": torch.cat(better)}
 
 
 def who(judge: Embedder, images: Tensor) -> Tensor:
@@ -104,6 +87,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--pictures", type=int, default=3, help="of each person, of 10")
     parser.add_argument("--steps", type=int, default=20, help="of W+ after the encoder; 0: the encoder alone")
+    parser.add_argument("--work", type=Path, default=Path("runs/inversion-roc"), help="where the codes are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
     parser.add_argument("--device", default=None)
     args = parser.parse_args()
@@ -113,7 +97,9 @@ def main() -> None:
     images = load_file(fetch("orl-faces"))["images"][: args.people, : args.pictures].numpy()
     photos, people = aligned_faces(images)
     seen = who(networks.judge, photos)
-    codes = codes_of(networks, photos.to(device), encoder, InversionSettings(steps_w=0, steps_w_plus=args.steps))
+    method = Method(True, InversionSettings(steps_w=0, steps_w_plus=args.steps))
+    with run_folder(args.work) as folder:
+        stages = invert_by(method, networks, photos, folder, encoder)
     result = {
         "pictures": int(np.prod(images.shape[:2])),
         "aligned": len(photos),
@@ -121,11 +107,11 @@ def main() -> None:
         "steps_of_w_plus": args.steps,
         "photos": compare(seen, seen, people),
     }
-    for method, ws in codes.items():
-        result[method] = compare(seen, who(networks.judge, render(networks.generator, ws)), people)
+    for name, stage in stages.items():
+        result[name] = compare(seen, who(networks.judge, render(networks.generator, stage.ws)), people)
     args.out.mkdir(exist_ok=True)
     (args.out / "inversion_roc.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for name in ("photos", *codes):
+    for name in ("photos", *stages):
         print(f"{name:18} AUC {result[name]['auc']:.3f}  mean cosines {result[name]['mean_cosine']}")
 
 
