@@ -41,8 +41,8 @@ COLUMNS = {
     "fid_pre": "FID_pre (lower)",
     "kid_pre": "KID (lower)",
     "fid_real_change": "dFID_real (lower)",
-    "accepted": "accepted at w_u",
-    "accepted_others": "accepted at others",
+    "accepted": "accepted, 11 views",
+    "accepted_others": "accepted, other pictures",
     "reinverted_w": "re-inverted, W",
     "reinverted_w_plus": "re-inverted, W+",
     "relearnt": "relearnt (share)",
@@ -91,6 +91,7 @@ def evaluate_people(
         "settings": asdict(settings),
         "resolution": networks.generator.resolution,
         "pairs": measures.pairs,
+        "real": 0 if measures.real is None else len(measures.real),
         "attacks": measures.attacks,
         "threshold": ACCEPTANCE,
     }
