@@ -1,4 +1,4 @@
-"""The command line: python -m guide_lib unlearn | invert | compare | assets | convert | doctor."""
+"""The command line: python -m guide_lib unlearn | invert | compare | evaluate | report | assets | ..."""
 
 from __future__ import annotations
 
@@ -79,14 +79,48 @@ def invert(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
     from guide_lib import experiment
-    from guide_lib.comparison import compare_methods
+    from guide_lib.comparison import evaluate_people, summarise, table_of
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
     networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
     with experiment.run_folder(args.out) as folder:
         settings = UnlearningSettings.fast(**given(args, "steps"))
-        print(compare_methods(networks, settings, folder, args.people))
+        rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, folder, args.people)
+    print(table_of(summarise(rows)))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
+    from guide_lib import experiment
+    from guide_lib.comparison import Measures, evaluate_people, summarise, table_of
+    from guide_lib.directions import load_directions
+    from guide_lib.distribution import photo_features
+    from guide_lib.perception.inception import load_inception
+    from guide_lib.runtime import pick_device
+    from guide_lib.scenarios import chosen_methods
+    from guide_lib.unlearning import UnlearningSettings
+
+    methods = chosen_methods([name.strip() for name in args.methods.split(",")])
+    if args.real and not args.pairs:
+        raise GuideError("--real compares with generated pictures; say how many with --pairs.")
+    settings, device = UnlearningSettings.fast(**given(args, "steps")), pick_device(args.device)
+    with experiment.run_folder(args.out) as folder:
+        networks = experiment.load_networks(args.generator, args.resolution, device)
+        flat = args.generator == "mobilestylegan-ffhq"
+        inception, real = (load_inception(device) if args.pairs else None), None
+        if args.real:
+            real = photo_features(args.real, inception, networks.generator.resolution)
+        measures = Measures(load_directions(device) if flat else None, inception, args.pairs, real, args.attacks)
+        rows = evaluate_people(networks, args.scenario, methods, settings, folder, args.people, measures, args.photos)
+    print(table_of(summarise(rows)))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write one HTML page with the pictures, tables and curves of a folder that another command made."""
+    from guide_lib.report import write_report
+
+    print(f"wrote {write_report(args.folder)}")
 
 
 def assets(args: argparse.Namespace) -> None:
@@ -163,6 +197,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--people", type=int, default=8)
     sub.add_argument("--steps", type=int, help="instead of the preset's")
     network_options(sub, "runs/compare")
+    sub = command(evaluate)
+    sub.add_argument("--scenario", choices=("random", "ind", "ood"), default="random")
+    sub.add_argument("--methods", default="main", help="names and groups with commas between them (default main)")
+    sub.add_argument("--people", type=int, default=16)
+    sub.add_argument("--photos", type=Path, help="for ood: a photo, or a folder with a photo or folder a person")
+    sub.add_argument("--pairs", type=int, default=0, help="pictures for FID_pre and KID (paper: 5000; default none)")
+    sub.add_argument("--real", type=Path, help="folder of aligned real photos for dFID_real; needs --pairs")
+    sub.add_argument("--attacks", action="store_true", help="attack every changed generator, too")
+    sub.add_argument("--steps", type=int, help="instead of the preset's")
+    network_options(sub, "runs/evaluate")
+    sub = command(report)
+    sub.add_argument("folder", type=Path, help="the folder of a run, for example runs/evaluate")
     sub = command(assets)
     sub.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     sub = command(convert)
@@ -176,7 +222,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; a GuideError becomes one line on standard error and exit status 2."""
     args = parser().parse_args(argv)
     try:
-        if args.function in (unlearn, invert, compare):
+        if args.function in (unlearn, invert, compare, evaluate):
             from guide_lib.runtime import keep_freed_memory
 
             keep_freed_memory()

@@ -1,87 +1,255 @@
-"""GUIDE beside the paper's baseline, over several people: one row a person and method, resumable.
+"""Methods beside one another over several people: one row for each scenario, method and person, resumable.
 
-print(compare_methods(networks, settings, Path("runs/compare"), people=8))
+    rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, Path("runs/evaluate"), people=16)
+    print(table_of(summarise(rows)))
+
+A row that people.jsonl already holds is not computed again, so a killed command continues, and a larger `people` or
+another method only adds to what is there.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from guide_lib.experiment import Networks, bar, other_people, sample_person
-from guide_lib.metrics import evaluate
-from guide_lib.targets import average_target, ufo_target
+import torch
+from torch import Tensor
+
+from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
+from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
+from guide_lib.errors import GuideError
+from guide_lib.experiment import Networks, bar, other_people, write_json
+from guide_lib.forgetting import ACCEPTANCE, identity_collapse, measure_forgetting
+from guide_lib.generators import Generator
+from guide_lib.intervals import Interval, bootstrap_mean
+from guide_lib.metrics import evaluate, render
+from guide_lib.pivotal import PivotalSettings
+from guide_lib.plots import image_grid, jpeg_bytes
+from guide_lib.scenarios import METHODS, Person, people_of, picture_of
 from guide_lib.unlearning import UnlearningSettings, unlearn
 
-TRUNCATIONS = (1.0, 0.7)  # person k is drawn at TRUNCATIONS[k % 2]
-COLUMNS = {"id": "ID (lower)", "retention": "retention (higher)", "lpips_others": "LPIPS of others (lower)"}
+COLUMNS = {
+    "id": "ID (lower)",
+    "id_views": "ID, 11 views (lower)",
+    "id_others": "ID_others (lower)",
+    "retention": "retention (higher)",
+    "lpips_others": "LPIPS of others (lower)",
+    "fid_pre": "FID_pre (lower)",
+    "kid_pre": "KID (lower)",
+    "fid_real_change": "dFID_real (lower)",
+    "accepted": "accepted, 11 views",
+    "accepted_others": "accepted, other pictures",
+    "reinverted_w": "re-inverted, W",
+    "reinverted_w_plus": "re-inverted, W+",
+    "relearnt": "relearnt (share)",
+    "relearn_steps": "steps to relearn",
+    "relearnt_control": "learnt by G_s (share)",
+    "relearn_steps_control": "steps of G_s",
+    "fingerprint_rank": "fingerprint rank, G_u alone",
+    "fingerprint_beside_rank": "fingerprint rank, G_s too",
+}
+RELEARNING_STEPS = 100  # what an attacker is given
+CANDIDATES = 16  # latents among which a fingerprint has to find the erased one
+CANDIDATE_SEED = 40_961
 
 
-def compare_methods(networks: Networks, settings: UnlearningSettings, folder: Path, people: int = 8) -> str:
-    """Unlearn the people of seeds 0 .. people - 1 with both methods; write people.jsonl, summary.json and table.md.
+@dataclass(frozen=True)
+class Measures:
+    """What to measure besides the report of every run. directions: name -> [w_dim], for views of a flat generator;
+    None leaves views out. inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of
+    real pictures for dFID_real. attacks: whether to attack each student."""
 
-    Rows that people.jsonl already holds are not computed again. Returns the table, in Markdown.
+    directions: Mapping[str, Tensor] | None = None
+    inception: Any = None
+    pairs: int = 0
+    real: Tensor | None = None
+    attacks: bool = False
+
+
+def evaluate_people(
+    networks: Networks,
+    scenario: str,
+    methods: Sequence[str],
+    settings: UnlearningSettings,
+    folder: Path,
+    people: int,
+    measures: Measures | None = None,
+    photos: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Unlearn every person with every method; returns all rows of the folder and writes summary.json and table.md.
+
+    Raises:
+        GuideError: the folder's rows were made with other settings, at another resolution or with other measures.
     """
+    measures = measures or Measures()
+    facts = {
+        "generator": type(networks.generator).__name__,
+        "settings": asdict(settings),
+        "resolution": networks.generator.resolution,
+        "pairs": measures.pairs,
+        "real": 0 if measures.real is None else len(measures.real),
+        "attacks": measures.attacks,
+        "threshold": ACCEPTANCE,
+    }
+    _claim(folder, facts)
+    rows = read_rows(folder)
+    done = {(row["scenario"], row["method"], row["person"]) for row in rows}
+    wanted = people_of(scenario, networks, people, folder, photos)
+    for person in wanted:
+        for method in methods:
+            if (scenario, method, person.name) not in done:
+                key = {"scenario": scenario, "method": method, "person": person.name}
+                rows.append(key | person.facts | _one_person(networks, settings, method, person, folder, measures))
+                with (folder / "people.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+    summary = summarise(rows)
+    write_json(folder / "summary.json", facts | {"summary": summary})
+    (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
+    return rows
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of people.jsonl; a last line that was cut short by a kill is dropped from the file, too."""
     path = folder / "people.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    done = {(row["method"], row["seed"]) for row in rows}
-    for seed in range(people):
-        for method in ("GUIDE", "baseline"):
-            if (method, seed) not in done:
-                row = _one_person(networks, settings, method, seed, folder)
-                rows.append(row)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-    summary = {method: _summary([r for r in rows if r["method"] == method]) for method in ("GUIDE", "baseline")}
-    table = _table(summary)
-    facts = {"settings": asdict(settings), "resolution": networks.generator.resolution, "summary": summary}
-    (folder / "summary.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
-    return table
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            break
+    return rows
+
+
+def _claim(folder: Path, facts: dict[str, Any]) -> None:
+    """Write down how the rows of a folder are made, or refuse to mix them with rows made otherwise."""
+    path, facts = folder / "run.json", json.loads(json.dumps(facts))
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if before != facts and (before is not None or (folder / "people.jsonl").exists()):
+        raise GuideError(f"{folder} holds rows made with other settings; choose another folder with --out.")
+    write_json(path, facts)
 
 
 def _one_person(
-    networks: Networks, settings: UnlearningSettings, method: str, seed: int, folder: Path
+    networks: Networks, settings: UnlearningSettings, method: str, person: Person, folder: Path, measures: Measures
 ) -> dict[str, Any]:
-    generator, truncation = networks.generator, TRUNCATIONS[seed % 2]
-    w_u = sample_person(generator, seed, truncation)
-    if method == "GUIDE":
-        w_t = ufo_target(w_u, generator.w_avg)
-    else:
-        w_t, settings = average_target(w_u, generator.w_avg), settings.local_only()
-    checkpoint = folder / f"{method}-{seed}.safetensors"
+    """Unlearn, measure, forget the checkpoint."""
+    generator = networks.generator
+    w_t, settings = METHODS[method].prepare(person.w_u, generator.w_avg, settings)
+    checkpoint = folder / f"{method}-{person.name}.safetensors".replace(" ", "_")
+    started, student = time.perf_counter(), generator
     steps = unlearn(
-        generator, w_u, w_t, settings,
+        generator, person.w_u, w_t, settings,
         perceptual=networks.perceptual, embedder=networks.embedder, checkpoint=checkpoint,
     )  # fmt: skip
-    for step in bar(steps, settings.steps, f"{method}, person {seed}"):
+    for step in bar(steps, settings.steps, f"{method}, person {person.name}"):
         student = step.student
-    report = evaluate(student, generator, w_u, other_people(generator), networks.judge, networks.perceptual)
+    row: dict[str, Any] = {"seconds": time.perf_counter() - started}
+    others = other_people(generator)
+    row |= evaluate(student, generator, person.w_u, others, networks.judge, networks.perceptual).as_dict()
+    for part in (_views, _distribution, _attacks):
+        row |= part(networks, student, person, w_t, measures, folder)
+    _picture(generator, student, person, others, folder / "pictures" / f"{checkpoint.stem}.jpg")
+    row["became"] = networks.judge.embed_faces(render(student, person.w_u))[0][0].tolist()
     checkpoint.unlink()
-    return {"method": method, "seed": seed, "truncation": truncation} | report.as_dict()
+    return row
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and half width of the 95 % interval (normal approximation) of every metric over the people."""
-    out: dict[str, Any] = {"people": len(rows)}
-    for key in COLUMNS:
-        values = [row[key] for row in rows]
-        spread = 1.96 * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-        out[key] = {
-            "mean": mean(values),
-            "interval": spread,
-            "worst": (min if key == "retention" else max)(values),
-        }
-    return out
+def _picture(generator: Generator, student: Generator, person: Person, others: Tensor, path: Path) -> None:
+    """The person and three others, before above after."""
+    codes = torch.cat([person.w_u, others[:3]])
+    rows = [list(render(network, codes)) for network in (generator, student)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(jpeg_bytes(image_grid(rows, ["before", "after"], tile=128)))
 
 
-def _table(summary: dict[str, dict[str, Any]]) -> str:
-    lines = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for method, values in summary.items():
-        cells = [f"{values[key]['mean']:.3f} ± {values[key]['interval']:.3f}" for key in COLUMNS]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+def _views(
+    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
+) -> dict[str, Any]:
+    if measures.directions is None:
+        return {}
+    found = asdict(
+        measure_forgetting(student, networks.generator, person.w_u, measures.directions, networks.judge, person.others)
+    )
+    return {"id_views": found.pop("id"), "undetected_views": found.pop("undetected")} | found
+
+
+def _distribution(
+    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
+) -> dict[str, Any]:
+    if not measures.pairs:
+        return {}
+    before = generated_features(networks.generator, measures.pairs, measures.inception, folder / "before.safetensors")
+    after = generated_features(student, measures.pairs, measures.inception)
+    row = {"fid_pre": frechet_distance(before, after), "kid_pre": kernel_distance(before, after)}
+    if measures.real is not None:
+        change = frechet_distance(measures.real, after) - frechet_distance(measures.real, before)
+        row["fid_real_change"] = change
+    return row
+
+
+def _attacks(
+    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
+) -> dict[str, Any]:
+    """Every attack of `guide_lib.attacks` with its cost."""
+    if not measures.attacks:
+        return {}
+    generator, judge, perceptual = networks.generator, networks.judge, networks.perceptual
+    photo, row = picture_of(person, networks), {}
+    for found in reinvert(student, photo, perceptual=perceptual, embedder=networks.embedder, judge=judge):
+        name = {"W": "reinverted_w", "W+": "reinverted_w_plus"}[found.space]
+        row |= {name: found.best, f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
+    settings = PivotalSettings(steps=RELEARNING_STEPS, threshold=0.0, locality=0.0)
+    tuning = {"perceptual": perceptual, "judge": judge, "threshold": ACCEPTANCE, "settings": settings}
+    for name, network, w in (("", student, person.w_u), ("_control", generator, w_t)):
+        relearnt = relearn(network, w, photo, **tuning)
+        # Whoever was not accepted within the budget counts with all of it, or the mean would be of the quick alone.
+        steps = RELEARNING_STEPS if relearnt.steps is None else relearnt.steps
+        row |= {f"relearn_steps{name}": steps, f"relearnt{name}": float(relearnt.steps is not None)}
+        row |= {f"relearn_seconds{name}": relearnt.seconds, f"relearn_curve{name}": relearnt.curve}
+    for kind in ("mapped", "random"):
+        row[f"neighbours_{kind}"] = [
+            asdict(point) for point in neighbour_curve(student, generator, person.w_u, judge, kind=kind)
+        ]
+    strangers = generator.sample(CANDIDATES - 1, torch.Generator().manual_seed(CANDIDATE_SEED))
+    candidates = torch.cat([person.w_u, strangers])
+    alone = fingerprint_alone(student, candidates, perceptual=perceptual)
+    beside = fingerprint_beside(student, generator, candidates, perceptual=perceptual)
+    row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
+    return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Scenario and method -> metric -> mean and 95 % bootstrap interval over the people; and the identity collapse."""
+    summary: dict[str, dict[str, Any]] = {}
+    for scenario, method, group in _groups(rows):
+        entry: dict[str, Any] = {"scenario": scenario, "method": method, "people": len(group)}
+        for key in COLUMNS:
+            values = [row[key] for row in group if row.get(key) is not None]
+            if values:
+                entry[key] = asdict(bootstrap_mean(values))
+        if len(group) > 1:
+            entry["collapse"] = identity_collapse(torch.tensor([row["became"] for row in group]))
+        summary[f"{scenario}: {method}"] = entry
+    return summary
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
+    for scenario, method in dict.fromkeys((row["scenario"], row["method"]) for row in rows):
+        yield scenario, method, [row for row in rows if (row["scenario"], row["method"]) == (scenario, method)]
+
+
+def table_of(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    """The summary in Markdown; a metric that no row has gets no column, one that a method lacks a dash."""
+    columns = {key: label for key, label in COLUMNS.items() if any(key in entry for entry in summary.values())}
+    lines = ["| | people | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 2) + "|"]
+    for name, entry in summary.items():
+        cells = [str(Interval(**entry[key])) if key in entry else "-" for key in columns]
+        lines.append(f"| {name} | {entry['people']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = [f"tests/test_{name}.py" for name in ("targets", "losses", "unlearning", "metrics", "inversion", "pivotal")]
+NAMES = ("targets", "losses", "unlearning", "metrics", "inversion", "pivotal", "distribution", "forgetting", "attacks")
+TESTS = [f"tests/test_{name}.py" for name in NAMES]
 
 MUTANTS = {
     "the local loss is zero": (
@@ -79,6 +80,33 @@ MUTANTS = {
     "the inversion looks for a stranger": ("inversion.py", "s.identity * (1 - cosine)", "s.identity * cosine"),
     "pivotal tuning forgets locality": ("pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
     "the erased person counts among the others": ("metrics.py", "kept = cosines[seen:]", "kept = cosines"),
+    "FID forgets the factor of the root": ("distribution.py", "spread - 2 * root", "spread - root"),
+    "KID keeps the diagonals": ("distribution.py", "(k.sum() - k.trace())", "k.sum()"),
+    "both generators are drawn with one seed for all": ("distribution.py", "step_rng(seed, k)", "step_rng(seed, 0)"),
+    "a resumed collection starts anew": (
+        "distribution.py",
+        "for images in batches(have):",
+        "for images in batches(0):",
+    ),
+    "views turn one way only": ("forgetting.py", "YAWS = tuple(range(-15, 16, 3))", "YAWS = tuple(range(0, 33, 3))"),
+    "the threshold lets one more in": ("forgetting.py", "highest[kept]", "highest[kept + 1]"),
+    "the same person counts as an impostor": ("forgetting.py", "people[first] != people[second]", "first != second"),
+    "neighbours are compared with themselves": (
+        "attacks.py",
+        "person = render(generator, w_u).expand",
+        "person = render(student, w_u).expand",
+    ),
+    "a tie is a find": (
+        "attacks.py",
+        "(self.scores >= self.scores[index]).sum()) - 1",
+        "(self.scores > self.scores[index]).sum())",
+    ),
+    "relearning never looks": ("attacks.py", "if curve[-1][1] >= threshold:", "if curve[-1][1] >= 2:"),
+    "the attacker keeps the worst": (
+        "attacks.py",
+        "return self.cosines.max().item()",
+        "return self.cosines.min().item()",
+    ),
 }
 
 

@@ -139,8 +139,8 @@ class CameraOrbit(DrawnExplorer):
         super().__init__(
             render,
             "Seen from yaw {yaw:+.0f}, pitch {pitch:+.0f} degrees.",
-            yaw=_slider(ipw.FloatSlider, "Yaw", value=15.0, min=-yaw, max=yaw, step=5.0),
-            pitch=_slider(ipw.FloatSlider, "Pitch", value=0.0, min=-pitch, max=pitch, step=5.0),
+            yaw=slider(ipw.FloatSlider, "Yaw", value=15.0, min=-yaw, max=yaw, step=5.0),
+            pitch=slider(ipw.FloatSlider, "Pitch", value=0.0, min=-pitch, max=pitch, step=5.0),
         )
 
 
