@@ -18,6 +18,7 @@ from guide_lib.perception.identity import load_embedder
 from guide_lib.pivotal import PivotalSettings
 
 SHORT = {
+    "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
     "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=5)),
     "optimise": Method(False, InversionSettings(steps_w=6, steps_w_plus=4)),
     "pivotal": Method(False, InversionSettings(steps_w=6, steps_w_plus=0), PivotalSettings(steps=3)),
@@ -60,7 +61,7 @@ def training():
 def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, monkeypatch):
     encoder, batches = (
         MeanEncoder(networks.generator),
-        table.held_out(networks, {"refine": 5, "optimise": 4, "pivotal": 2}, batch=2),
+        table.held_out(networks, {"encoder": 5, "refine": 5, "optimise": 4, "pivotal": 2}, batch=2),
     )
     assert [len(photos) for photos, _ in batches.values()] == [2, 2, 1]
     rows = table.all_rows(networks, encoder, batches, tmp_path)
@@ -73,7 +74,7 @@ def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, 
 def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_path):
     encoder, batches = (
         MeanEncoder(networks.generator),
-        table.held_out(networks, {"refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
+        table.held_out(networks, {"encoder": 2, "refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
     )
     whole = table.all_rows(networks, encoder, batches, tmp_path)
     lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
@@ -85,7 +86,7 @@ def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_pat
 def test_a_row_of_the_table_is_what_the_library_finds(table, networks, tmp_path):
     encoder, batches = (
         MeanEncoder(networks.generator),
-        table.held_out(networks, {"refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
+        table.held_out(networks, {"encoder": 2, "refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
     )
     photos, _ = batches["0-1"]
     rows = {row["method"]: row for row in table.all_rows(networks, encoder, batches, tmp_path)}

@@ -1,13 +1,12 @@
 """What each way of inverting buys: writes results/inversion.json and results/inversion.md.
 
     python data/recipes/inversion_table.py               # 64 faces, about an hour on two CPU cores, minutes on a GPU
-    python data/recipes/inversion_table.py --optimise-count 16        # half an hour less
+    python data/recipes/inversion_table.py --optimise 16                  # half an hour less
 
 Photos are held-out generated faces (256 px, truncation 1; no recipe trained on their seed) and the bundled portrait.
 Every method starts from the photo alone; LPIPS and the judge's cosine compare the photo with what the latent draws.
-Optimisation from the mean latent may see fewer faces than the encoder, and pivotal tuning, a minute or two for each,
-does. Resumable: one JSON line for each batch and row, in the folder --work, to be deleted when the encoder has been
-trained anew.
+Slow methods may see fewer faces: pivotal tuning, a minute or two for each, does. Resumable: one JSON line for each
+batch and row, in the folder --work, to be deleted when the encoder has been trained anew.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ from guide_lib.runtime import keep_freed_memory, pick_device
 SEED = 64_000_064  # far from every seed that a recipe trains on
 # Method -> the rows of the table that come out of it, and the stage that each of them is.
 STAGES = {
-    "refine": {"encoder": "encoder", "encoder, then W+": "W+"},
+    "encoder": {"encoder": "encoder"},
+    "refine": {"encoder, then W+": "W+"},
     "optimise": {"W": "W", "W+": "W+"},
     "pivotal": {"pivotal tuning at W": "tuned"},
 }
@@ -118,10 +118,10 @@ def held_out(networks: Networks, counts: dict[str, int], batch: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=64, help="generated faces, of which the first are the same always")
+    for method, count in (("encoder", 64), ("refine", 64), ("optimise", 64), ("pivotal", 8)):
+        text = f"generated faces for '{method}', whole batches of the same ones (default {count})"
+        parser.add_argument(f"--{method}", type=int, default=count, help=text)
     parser.add_argument("--batch", type=int, default=8, help="photos inverted together")
-    parser.add_argument("--optimise-count", type=int, default=64, help="of them for W and W+, whole batches")
-    parser.add_argument("--pivotal-count", type=int, default=8, help="of them for pivotal tuning, whole batches")
     parser.add_argument("--work", type=Path, default=Path("runs/inversion-table"), help="where the rows are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
     parser.add_argument("--device", default=None)
@@ -130,7 +130,7 @@ def main() -> None:
     device = pick_device(args.device)
     networks, encoder = load_networks(resolution=256, device=device), load_encoder(device)
     batches = {"portrait": (align(load_photo(portrait())), set(ROWS))}
-    counts = {"refine": args.count, "optimise": args.optimise_count, "pivotal": args.pivotal_count}
+    counts = {method: getattr(args, method) for method in STAGES}
     batches |= held_out(networks, counts, args.batch)
     with run_folder(args.work) as folder:
         rows = all_rows(networks, encoder, batches, folder)
