@@ -10,7 +10,7 @@ ORDER = [
     *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder", "goae"),
     *("inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "unlearning", "metrics", "layout"),
     *("distribution", "intervals", "forgetting", "attacks", "charts", "plots", "widgets", "experiment"),
-    *("inversion_methods", "inversion_report", "scenarios", "comparison", "report", "checks", "exercises"),
+    *("inversion_methods", "inversion_report", "scenarios", "comparison", "report", "checks"),
     *("doctor", "__main__"),
 ]
 

@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from guide_lib.checks import NOTHING, check_inversion_loss, check_move
+from guide_lib.checks import check_inversion_loss, check_move
+from guide_lib.checks.base import NOTHING
 
 
 def move_right(ws, direction, amount, rows):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from guide_lib.checks import NOTHING, compare
-from guide_lib.exercises.base import Answer, as_tensors, fresh_rng
+from guide_lib.checks.base import NOTHING, Answer, as_tensors, compare, fresh_rng
 from guide_lib.losses import adjacency_offsets
 from guide_lib.targets import scale_to_rows
 from guide_lib.unlearning import UnlearningSettings

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from guide_lib.checks import compare
+from guide_lib.checks.base import Answer, compare, fresh_rng
 from guide_lib.directions import mix
-from guide_lib.exercises.base import Answer, fresh_rng
 from guide_lib.targets import distance_from_mean, scale_to_rows, ufo_target
 
 

@@ -1,0 +1,33 @@
+"""What exercises are checked with: one sentence that says "Right.", or what is wrong.
+
+    verdict = check_truncate(my_truncate)
+
+A check calls the reader's function on random inputs and compares the answer with the library's, and then with what
+the usual mistakes would give (`guide_lib.checks.base.compare`). Errors inside the reader's function are left to
+Python, which points at the line.
+"""
+
+from guide_lib.checks.assignment import check_forgetting, check_partial_target, check_summary
+from guide_lib.checks.identity import check_cosines, check_rates
+from guide_lib.checks.inversion import check_inversion_loss, check_move
+from guide_lib.checks.latents import check_mix, check_person_distance, check_target, check_truncate
+from guide_lib.checks.training import check_distance, check_loop, check_losses, check_offsets, check_rate
+
+__all__ = [
+    "check_cosines",
+    "check_distance",
+    "check_forgetting",
+    "check_inversion_loss",
+    "check_loop",
+    "check_losses",
+    "check_mix",
+    "check_move",
+    "check_offsets",
+    "check_partial_target",
+    "check_person_distance",
+    "check_rate",
+    "check_rates",
+    "check_summary",
+    "check_target",
+    "check_truncate",
+]
