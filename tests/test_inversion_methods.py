@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib import inversion_methods
 from guide_lib.errors import GuideError
@@ -23,17 +23,6 @@ STAGES = {
     "optimise": ["W", "W+"],
     "pivotal": ["W", "tuned"],
 }
-
-
-class GreyEncoder(torch.nn.Module):
-    """Answers with a code that depends on how bright the picture is."""
-
-    def __init__(self, w_avg: torch.Tensor) -> None:
-        super().__init__()
-        self.w_avg = w_avg
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.w_avg + images.mean((1, 2, 3)).view(-1, 1, 1)
 
 
 @pytest.fixture

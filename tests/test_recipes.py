@@ -8,7 +8,7 @@ import torch
 from project import recipe
 from safetensors.torch import load_file
 from scipy.stats import mannwhitneyu
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.assets import fetch
 from guide_lib.experiment import Networks
@@ -23,17 +23,6 @@ SHORT = {
     "optimise": Method(False, InversionSettings(steps_w=6, steps_w_plus=4)),
     "pivotal": Method(False, InversionSettings(steps_w=6, steps_w_plus=0), PivotalSettings(steps=3)),
 }
-
-
-class MeanEncoder(torch.nn.Module):
-    """Answers with a code that depends on the picture a little."""
-
-    def __init__(self, generator: TinyGenerator) -> None:
-        super().__init__()
-        self.w_avg = generator.w_avg
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.w_avg + images.mean((1, 2, 3)).view(-1, 1, 1)
 
 
 @pytest.fixture
@@ -60,7 +49,7 @@ def training():
 
 def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, monkeypatch):
     encoder, batches = (
-        MeanEncoder(networks.generator),
+        GreyEncoder(networks.generator.w_avg),
         table.held_out(networks, {"encoder": 5, "refine": 5, "optimise": 4, "pivotal": 2}, batch=2),
     )
     assert [len(photos) for photos, _ in batches.values()] == [2, 2, 1]
@@ -73,7 +62,7 @@ def test_the_table_measures_every_method_and_resumes(table, networks, tmp_path, 
 
 def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_path):
     encoder, batches = (
-        MeanEncoder(networks.generator),
+        GreyEncoder(networks.generator.w_avg),
         table.held_out(networks, {"encoder": 2, "refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
     )
     whole = table.all_rows(networks, encoder, batches, tmp_path)
@@ -85,7 +74,7 @@ def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_pat
 
 def test_a_row_of_the_table_is_what_the_library_finds(table, networks, tmp_path):
     encoder, batches = (
-        MeanEncoder(networks.generator),
+        GreyEncoder(networks.generator.w_avg),
         table.held_out(networks, {"encoder": 2, "refine": 2, "optimise": 2, "pivotal": 0}, batch=2),
     )
     photos, _ = batches["0-1"]
