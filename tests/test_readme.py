@@ -15,6 +15,17 @@ def test_the_table_of_methods_is_the_stored_one():
     assert (RESULTS / "unlearning.md").read_text(encoding="utf-8").strip() in README
 
 
+def test_the_table_of_inversions_is_the_stored_one():
+    assert (RESULTS / "inversion.md").read_text(encoding="utf-8").strip() in README
+
+
+def test_the_figures_on_real_faces_are_the_stored_ones():
+    stored = json.loads((RESULTS / "inversion_roc.json").read_text(encoding="utf-8"))
+    line = next(line for line in README.splitlines() if "ORL faces" in line and "area" in line)
+    for value in (stored["encoder"]["auc"], *stored["encoder"]["mean_cosine"].values()):
+        assert f"{value:.2f}" in line
+
+
 def test_the_heads_figures_are_the_stored_ones():
     heads = json.loads((RESULTS / "heads.json").read_text(encoding="utf-8"))
     for size, figures in heads["heads"].items():
