@@ -104,4 +104,4 @@ def test_the_shipped_encoder_recognises_generated_faces():
         answers = render(networks.generator, encoder(photos))
     cosines, _ = identity_similarity(networks.judge, photos, answers)
     print(f"judge cosines: {', '.join(f'{c:.2f}' for c in cosines.tolist())}")
-    assert cosines.mean() >= 0.5
+    assert cosines.mean() >= 0.6
