@@ -52,7 +52,7 @@ $(STAMP):
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m guide_lib unlearn $(WHO) --inversion refine --out "$(OUT)"
+	$(BIN)/python -m guide_lib unlearn $(WHO) --out "$(OUT)"
 
 test: lint
 	$(BIN)/python -m guide_lib assets fetch
