@@ -25,7 +25,6 @@ from guide_lib.metrics import identity_similarity, perceptual_distance, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.pivotal import PivotalSettings, pivotal_tuning
-from guide_lib.targets import scale_to_rows
 
 PROBE = 2.0  # length of the steps with which a fingerprint feels its way, in the paper's scale
 
@@ -189,9 +188,8 @@ def fingerprint_alone(
     at = render(student, candidates)
     changes = []
     for other in toward.split(1):
-        away = other - candidates
-        length = scale_to_rows(PROBE, candidates.shape[1]) / away.flatten(1).norm(dim=1).clamp_min(1e-12)
-        moved = render(student, candidates + length[:, None, None] * away)
+        step = adjacency_offsets(candidates, other, torch.full((len(candidates),), PROBE).to(candidates))
+        moved = render(student, candidates + step)
         changes.append(perceptual_distance(perceptual, at, moved, candidates.device))
     return Fingerprint(torch.stack(changes).mean(0), time.perf_counter() - started)
 

@@ -73,8 +73,8 @@ def local_loss(student: Generator, w_u: Tensor, target: Observation, view: View,
 def adjacency_offsets(w_u: Tensor, neighbours: Tensor, alpha: Tensor) -> Tensor:
     """delta_k = alpha_k (w_k - w_u) / ||w_k - w_u||_F: steps of length alpha_k toward other people.
 
-    w_u: [1, rows, w_dim]; neighbours w_k: [N_a, rows, w_dim]; alpha: [N_a], in the paper's scale. Toward a neighbour
-    who is the person there is no direction: the offset is 0.
+    w_u: [1, rows, w_dim]; neighbours w_k: [N_a, rows, w_dim]; alpha: [N_a], in the paper's scale. Or many w_u and one
+    neighbour for all. Toward a neighbour who is the person there is no direction: the offset is 0.
     """
     direction = neighbours - w_u
     length = scale_to_rows(1.0, w_u.shape[1]) * alpha / direction.flatten(1).norm(dim=1).clamp_min(1e-12)

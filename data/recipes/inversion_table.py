@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.experiment import Networks, load_networks, portrait, run_folder, write_json
-from guide_lib.inversion_methods import METHODS, Stage, invert_by, reconstructions
-from guide_lib.metrics import render
+from guide_lib.inversion_methods import METHODS, Stage, invert_by
+from guide_lib.metrics import reconstruction, render
 from guide_lib.perception.faces import align
 from guide_lib.perception.photos import load_photo
 from guide_lib.runtime import keep_freed_memory, pick_device
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 def measured(networks: Networks, stage: Stage, photos: Tensor) -> Row:
     """LPIPS and judge cosine of each photo, and the seconds a photo took when the batch was inverted together."""
-    seen = reconstructions(networks, photos, {"": stage})[""]
+    seen = reconstruction(stage.generator, stage.ws, photos, networks.judge, networks.perceptual)
     share = stage.seconds / len(photos)
     return {"judge": seen.judge.tolist(), "lpips": seen.lpips.tolist(), "seconds": [share] * len(photos)}
 
