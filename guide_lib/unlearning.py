@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from guide_lib.losses import (
 )
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
-from guide_lib.runtime import step_rng
+from guide_lib.runtime import mixed_precision, step_rng
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class UnlearningSettings:
     walk: over this share of the steps the target walks from w_u to w_t in a straight line, 0 starts at w_t as the
     paper does. Few steps can follow a face that turns into another one little by little; they cannot jump.
     decay: let the learning rate fall to 0 along a cosine once the target has arrived; the paper keeps it constant.
+    mixed_precision: compute pictures and LPIPS in bfloat16; weights, latents, embeddings and losses stay in single.
     alpha_max is in the paper's scale (see `guide_lib.targets.scale_to_rows`). A weight of 0 switches a loss off and
     saves its passes.
     """
@@ -53,6 +55,7 @@ class UnlearningSettings:
     style_rate: float = 1.0
     walk: float = 0.0
     decay: bool = False
+    mixed_precision: bool = False
     n_adjacent: int = 2
     n_global: int = 2
     alpha_max: float = 15.0
@@ -185,8 +188,11 @@ class _Objective:
             self._target = view, position, observe_teacher(self.teacher, w_t, view, self.distance)
         return self._target[2]
 
-    def terms(self, student: Generator, index: int) -> Iterator[tuple[str, float, Tensor]]:
-        """(name, weight, loss) of each loss that counts, in parts of a few latents: a loss is a sum.
+    def local(self, student: Generator, view: View, position: float) -> Tensor:
+        return local_loss(student, self.w_u, self.target(view, position), view, self.distance)
+
+    def terms(self, student: Generator, index: int) -> Iterator[tuple[str, float, Callable[[], Tensor]]]:
+        """(name, weight, what computes the loss) of each loss that counts, a few latents at a time: a loss is a sum.
 
         All draws come first: no switch changes another's draw.
         """
@@ -196,25 +202,23 @@ class _Objective:
         neighbours, others = teacher.sample(s.n_adjacent, rng), teacher.sample(s.n_global, rng)
         alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device, teacher.offset_dtype)
         if s.weight_local:
-            yield (
-                "local",
-                s.weight_local,
-                local_loss(student, self.w_u, self.target(view, position), view, self.distance),
-            )
+            yield "local", s.weight_local, partial(self.local, student, view, position)
         if s.weight_adjacency and s.n_adjacent:
             w_t = torch.lerp(self.w_u, self.w_t, position)
             for delta in adjacency_offsets(self.w_u, neighbours, alpha).split(teacher.drawn_at_once):
-                loss = adjacency_loss(student, teacher, self.w_u, w_t, delta, view, self.distance)
+                loss = partial(adjacency_loss, student, teacher, self.w_u, w_t, delta, view, self.distance)
                 yield "adjacency", s.weight_adjacency, loss
         if s.weight_global and s.n_global:
             for ws in others.split(teacher.drawn_at_once):
-                loss = preservation_loss(student, teacher, ws, view, self.distance.perceptual)
+                loss = partial(preservation_loss, student, teacher, ws, view, self.distance.perceptual)
                 yield "global", s.weight_global, loss
 
     def backward(self, student: Generator, index: int) -> dict[str, float]:
         """Add every term's gradient to the student's parameters; returns the losses."""
         losses = {"local": 0.0, "adjacency": 0.0, "global": 0.0, "total": 0.0}
-        for name, weight, loss in self.terms(student, index):
+        for name, weight, compute in self.terms(student, index):
+            with mixed_precision(self.w_u.device, self.settings.mixed_precision):
+                loss = compute()
             (weight * loss).backward()
             losses[name] += loss.item()
             losses["total"] += weight * loss.item()

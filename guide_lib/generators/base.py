@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from guide_lib.runtime import full_precision
+
 
 @dataclass(frozen=True)
 class View:
@@ -92,8 +94,9 @@ class Generator(nn.Module, ABC):
 
     def sample(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same."""
-        z = torch.randn(n, self.z_dim, generator=rng)
-        return self.mapping(z.to(self.w_avg.device), truncation)
+        z = torch.randn(n, self.z_dim, generator=rng).to(self.w_avg.device)
+        with full_precision(z.device):
+            return self.mapping(z, truncation)
 
     def student(self) -> Generator:
         """A copy in which exactly the trainable parameters require a gradient: G_u, to be unlearned."""

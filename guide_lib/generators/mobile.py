@@ -35,12 +35,14 @@ def inverse_haar(x: Tensor) -> Tensor:
     rows, the detail between columns, and the diagonal one.
     """
     n, channels, height, width = x.shape
-    low = x[:, : channels // 4]
-    vertical, horizontal, diagonal = x[:, channels // 4 :].view(n, channels // 4, 3, height, width).unbind(2)
+    x = x.permute(0, 2, 3, 1)  # channels last, as the convolutions around it want them
+    low, detail = x[..., : channels // 4], x[..., channels // 4 :]
+    vertical, horizontal, diagonal = detail.unflatten(-1, (-1, 3)).unbind(-1)
     top, bottom = low + vertical, low - vertical
     top_step, bottom_step = horizontal + diagonal, horizontal - diagonal
     phases = (top + top_step, top - top_step, bottom + bottom_step, bottom - bottom_step)
-    return F.pixel_shuffle(0.5 * torch.stack(phases, dim=2).flatten(1, 2), 2)
+    grid = 0.5 * torch.stack(phases, dim=3).unflatten(3, (2, 2))  # [N, H, W, 2, 2, C]
+    return grid.transpose(2, 3).reshape(n, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
 
 
 class Mapping(nn.ModuleList):
@@ -85,8 +87,8 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.modulation(w)[:, :, None, None] * self.gain
         x = F.conv2d(x * style, self.depthwise, padding=1, groups=x.shape[1])
-        x = F.conv2d(x, self.pointwise, self.bias) + self.noise
-        return F.leaky_relu(x, 0.2)
+        x = F.conv2d(x, self.pointwise, self.bias)
+        return F.leaky_relu(x + self.noise.to(x.dtype), 0.2, inplace=True)
 
 
 class InputConv(nn.Module):
@@ -102,8 +104,8 @@ class InputConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.modulation(w)[:, :, None, None] * self.gain
-        x = F.conv2d(x * style, self.weight, self.bias, padding=1) + self.noise
-        return F.leaky_relu(x, 0.2)
+        x = F.conv2d(x * style, self.weight, self.bias, padding=1)
+        return F.leaky_relu(x + self.noise.to(x.dtype), 0.2, inplace=True)
 
 
 class Block(nn.Module):
@@ -133,7 +135,7 @@ class ImageHead(nn.Module):
 
     def bands(self, x: Tensor, w: Tensor) -> Tensor:
         """The four Haar bands of the picture, [N, 12, H, W]; half the first three is the picture at H x W."""
-        return F.conv2d(x * (self.modulation(w)[:, :, None, None] * self.gain), self.weight, self.bias)
+        return F.conv2d(x * (self.modulation(w)[:, :, None, None] * self.gain), self.weight, self.bias).float()
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         return inverse_haar(self.bands(x, w))
@@ -176,7 +178,9 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, ws: Tensor, blocks: int) -> Tensor:
-        x = self.conv1(self.input.expand(len(ws), -1, -1, -1), ws[:, 0])
+        # Channels last: the same numbers, but depthwise convolutions are three times as fast on a CPU.
+        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.conv1(x, ws[:, 0])
         for i in range(blocks):
             x = self.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])
         return x
@@ -234,7 +238,7 @@ class MobileStyleGAN(Generator):
             image = self.heads["1024"](features, ws[:, -1])
         else:
             image = self.heads[str(self.resolution)](features, ws[:, distilled_head_rows(blocks)])
-        return Rendering(image, features)
+        return Rendering(image, features.float())
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         unused = tuple(f"layers.{i}." for i in range(BLOCKS_FOR[self.resolution], len(BLOCK_WIDTHS)))

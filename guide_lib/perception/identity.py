@@ -22,6 +22,7 @@ from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
 from guide_lib.perception.faces import find_landmarks, fixed_crop, rescale_input, similarity_transform
 from guide_lib.perception.recognisers import load_network
+from guide_lib.runtime import full_precision
 
 FFHQ_SIZE = 512  # px, the picture for which the constant crops below are written
 
@@ -205,7 +206,8 @@ class Embedder(nn.Module):
 
     def embed_crops(self, crops: Tensor) -> Tensor:
         """The network's own input [N,3,s,s] in [-1,1] -> [N,D] unit vectors."""
-        unit = F.normalize(self.network(crops), dim=1)
+        with full_precision(crops.device):
+            unit = F.normalize(self.network(crops), dim=1)
         return unit if self.centre is None else F.normalize(unit - self.centre, dim=1)
 
     def _constant_crop(self, images: Tensor) -> np.ndarray:

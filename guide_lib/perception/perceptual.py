@@ -47,7 +47,7 @@ class LPIPS(nn.Module):
         hidden, features = self.scaling(image), []
         for k, block in enumerate(self.slices):
             hidden = block(hidden)
-            features.append(_unit_channels(hidden) * getattr(self, f"head{k}"))
+            features.append(_unit_channels(hidden.float()) * getattr(self, f"head{k}"))
         return features
 
     def distance(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
