@@ -6,8 +6,12 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from guide_lib.errors import GuideError
+
+if TYPE_CHECKING:  # PyTorch takes seconds to load: --help need not wait for it
+    import torch
 
 HOW = (
     "the way from photo to latent: optimise (in W, then in W+), encoder (one pass), refine (encoder, then W+), "
@@ -26,13 +30,14 @@ def unlearn(args: argparse.Namespace) -> None:
     from guide_lib.targets import ufo_target
     from guide_lib.unlearning import UnlearningSettings
 
-    settings = getattr(UnlearningSettings, args.preset)(**given(args, "steps", "learning_rate", "seed"))
+    device = pick_device(args.device)
+    chosen = given(args, "steps", "learning_rate", "seed") | precision(args, device, args.preset == "fast")
+    settings = getattr(UnlearningSettings, args.preset)(**chosen)
     with experiment.run_folder(args.out) as folder:
         photo, facts = None, {}
         if args.person is None:
             picture = load_photo(args.photo or experiment.portrait())
             photo = align(picture, face=args.face)
-        device = pick_device(args.device)
         networks = experiment.load_networks(args.generator, args.resolution, device, args.embedder, args.judge)
         if args.quirks:
             networks = replace(networks, generator=as_released(networks.generator))
@@ -83,9 +88,10 @@ def compare(args: argparse.Namespace) -> None:
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
-    networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
+    device = pick_device(args.device)
+    networks = experiment.load_networks(args.generator, args.resolution, device)
+    settings = UnlearningSettings.fast(**given(args, "steps"), **precision(args, device))
     with experiment.run_folder(args.out) as folder:
-        settings = UnlearningSettings.fast(**given(args, "steps"))
         rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, folder, args.people)
     print(table_of(summarise(rows)))
 
@@ -104,7 +110,8 @@ def evaluate(args: argparse.Namespace) -> None:
     methods = chosen_methods([name.strip() for name in args.methods.split(",")])
     if args.real and not args.pairs:
         raise GuideError("--real compares with generated pictures; say how many with --pairs.")
-    settings, device = UnlearningSettings.fast(**given(args, "steps")), pick_device(args.device)
+    device = pick_device(args.device)
+    settings = UnlearningSettings.fast(**given(args, "steps", "seed"), **precision(args, device))
     with experiment.run_folder(args.out) as folder:
         networks = experiment.load_networks(args.generator, args.resolution, device)
         flat = args.generator == "mobilestylegan-ffhq"
@@ -159,6 +166,15 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
+def precision(args: argparse.Namespace, device: torch.device, mixed: bool = True) -> dict[str, bool]:
+    """The precision asked for; else mixed if the preset wants it (`mixed`) and the device is faster that way."""
+    from guide_lib.runtime import computes_bfloat16
+
+    if args.precision:
+        return {"mixed_precision": args.precision == "mixed"}
+    return {"mixed_precision": mixed and computes_bfloat16(device)}
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m guide_lib", description="Generative identity unlearning.")
     commands = top.add_subparsers(required=True, metavar="command")
@@ -174,6 +190,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
         sub.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results (default {out})")
 
+    def precision_option(sub: argparse.ArgumentParser) -> None:
+        text = "mixed computes pictures in bfloat16 (default where the device is faster so; preset paper: single)"
+        sub.add_argument("--precision", choices=("single", "mixed"), help=text)
+
     sub = command(unlearn)
     who = sub.add_mutually_exclusive_group()
     who.add_argument("--photo", type=Path, help="the person to erase (default: the bundled portrait)")
@@ -187,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--quirks", action="store_true", help="EG3D: with the accidents of the authors' script")
     sub.add_argument("--embedder", choices=("sface", "arcface"), default="sface", help="the recogniser in the loss")
     sub.add_argument("--judge", choices=("dlib", "facenet"), default="dlib", help="the recogniser that measures")
+    precision_option(sub)
     network_options(sub, "runs/demo")
     sub = command(invert)
     sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
@@ -196,6 +217,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(compare)
     sub.add_argument("--people", type=int, default=8)
     sub.add_argument("--steps", type=int, help="instead of the preset's")
+    precision_option(sub)
     network_options(sub, "runs/compare")
     sub = command(evaluate)
     sub.add_argument("--scenario", choices=("random", "ind", "ood"), default="random")
@@ -206,6 +228,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--real", type=Path, help="folder of aligned real photos for dFID_real; needs --pairs")
     sub.add_argument("--attacks", action="store_true", help="attack every changed generator, too")
     sub.add_argument("--steps", type=int, help="instead of the preset's")
+    sub.add_argument("--seed", type=int, help="seed of the random draws of the runs (default 0)")
+    precision_option(sub)
     network_options(sub, "runs/evaluate")
     sub = command(report)
     sub.add_argument("folder", type=Path, help="the folder of a run, for example runs/evaluate")

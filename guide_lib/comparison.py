@@ -60,8 +60,8 @@ CANDIDATE_SEED = 40_961
 @dataclass(frozen=True)
 class Measures:
     """What to measure besides the report of every run. directions: name -> [w_dim], for views of a flat generator;
-    None leaves views out. inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of
-    real pictures for dFID_real. attacks: whether to attack each student."""
+    None leaves those out (one with cameras has its own). inception, pairs: FID_pre and KID on so many pairs (0: none).
+    real: features [N, 2048] of real pictures for dFID_real. attacks: whether to attack each student."""
 
     directions: Mapping[str, Tensor] | None = None
     inception: Any = None
@@ -152,7 +152,9 @@ def _one_person(
         student = step.student
     row: dict[str, Any] = {"seconds": time.perf_counter() - started}
     others = other_people(generator)
-    row |= evaluate(student, generator, person.w_u, others, networks.judge, networks.perceptual).as_dict()
+    row |= evaluate(
+        student, generator, person.w_u, others, networks.judge, networks.perceptual, views=generator.judging_views()
+    ).as_dict()
     for part in (_views, _distribution, _attacks):
         row |= part(networks, student, person, w_t, measures, folder)
     _picture(generator, student, person, others, folder / "pictures" / f"{checkpoint.stem}.jpg")
@@ -172,7 +174,8 @@ def _picture(generator: Generator, student: Generator, person: Person, others: T
 def _views(
     networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
 ) -> dict[str, Any]:
-    if measures.directions is None:
+    flat = len(networks.generator.judging_views()) == 1
+    if flat and measures.directions is None:
         return {}
     found = asdict(
         measure_forgetting(student, networks.generator, person.w_u, measures.directions, networks.judge, person.others)

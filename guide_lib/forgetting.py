@@ -3,9 +3,9 @@
     result = measure_forgetting(student, generator, w_u, directions, judge)
     result.id, result.id_others, result.accepted
 
-A flat generator has no camera: its views are moves along the yaw direction in W (`guide_lib.directions`), and other
-pictures of the same person are moves along pitch and smile. The judge's verdicts on such moves are part of the
-directions' evidence (data/results/directions.json).
+A generator in three dimensions has cameras: its views are `judging_views()`. A flat one has none: its views are moves
+along the yaw direction in W (`guide_lib.directions`), and other pictures of the same person are moves along pitch and
+smile. The judge's verdicts on such moves are part of the directions' evidence (data/results/directions.json).
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ ACCEPTANCE = 0.716
 class Forgetting:
     """Judge cosines between G_s and G_u, and the share of pictures in which the judge still accepts the person.
 
-    id, accepted: over the 11 views of w_u. id_others, accepted_others: over other pictures of the person.
+    id, accepted: over the 11 views of w_u. id_others, accepted_others: over other pictures of the person; None if
+    there are none.
     undetected: in how many pictures no face was found.
     """
 
     id: float
-    id_others: float
+    id_others: float | None
     accepted: float
-    accepted_others: float
+    accepted_others: float | None
     undetected: int
 
 
@@ -71,21 +72,35 @@ def measure_forgetting(
     student: Generator,
     generator: Generator,
     w_u: Tensor,
-    directions: Mapping[str, Tensor],
+    directions: Mapping[str, Tensor] | None,
     judge: Embedder,
     others: Tensor | None = None,
     threshold: float = ACCEPTANCE,
 ) -> Forgetting:
     """Compare G_u (`student`) with G_s (`generator`) at the views of w_u [1, rows, w_dim] and at other pictures.
 
+    directions: name -> [w_dim], for a generator without cameras; None looks through the generator's cameras.
     others: [N, rows, w_dim], the inversions of other photos of the person; left out, moves of w_u stand for them.
     """
-    views = yaw_views(w_u, directions)
-    codes = torch.cat([views, other_pictures(w_u, directions) if others is None else others])
-    cosines, undetected = identity_similarity(judge, render(generator, codes), render(student, codes))
-    at_views, elsewhere = cosines[: len(views)], cosines[len(views) :]
-    shares = ((part >= threshold).float().mean().item() for part in (at_views, elsewhere))
-    return Forgetting(at_views.mean().item(), elsewhere.mean().item(), *shares, undetected)
+    if directions is not None:
+        w_u, others = yaw_views(w_u, directions), other_pictures(w_u, directions) if others is None else others
+    at_views = _cosines(student, generator, w_u, judge)
+    elsewhere = None if others is None else _cosines(student, generator, others, judge)
+    means, shares, undetected = [], [], 0
+    for seen in (at_views, elsewhere):
+        means.append(None if seen is None else seen[0].mean().item())
+        shares.append(None if seen is None else (seen[0] >= threshold).float().mean().item())
+        undetected += 0 if seen is None else seen[1]
+    return Forgetting(*means, *shares, undetected)
+
+
+def _cosines(student: Generator, generator: Generator, codes: Tensor, judge: Embedder) -> tuple[Tensor, int]:
+    """Judge cosine of G_s and G_u for each code and camera, [codes x cameras]; and the faces that were not found."""
+    before, after = (
+        torch.cat([render(network, codes, view) for view in generator.judging_views()])
+        for network in (generator, student)
+    )
+    return identity_similarity(judge, before, after)
 
 
 def acceptance_threshold(impostors: Tensor, rate: float = 1e-3) -> float:

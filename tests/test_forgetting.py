@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import TinyEmbedder, TinyGenerator
+from tiny import TinyEmbedder, TinyGenerator, TurningGenerator
 
 from guide_lib import forgetting
 from guide_lib.forgetting import (
@@ -18,6 +18,7 @@ from guide_lib.forgetting import (
     other_pictures,
     yaw_views,
 )
+from guide_lib.generators import View
 from guide_lib.intervals import bootstrap_mean
 
 JUDGE = TinyEmbedder(seed=8)
@@ -64,6 +65,30 @@ def test_forgetting_equals_a_loop_over_pictures(person):
     assert found.accepted_others == pytest.approx(np.mean(np.array(others) >= 0.1))
     given = measure_forgetting(student, generator, w, DIRECTIONS, JUDGE, others=w)
     assert given.id_others == pytest.approx(cosine(w[0]), abs=1e-5) and given.id == pytest.approx(found.id)
+
+
+class WithCameras(TurningGenerator):
+    def judging_views(self):
+        return [View(-150.0), View(), View(150.0)]
+
+
+def test_a_generator_with_cameras_is_looked_at_through_them(person):
+    _, w = person
+    generator, student = WithCameras(), WithCameras(seed=1)
+    more = generator.sample(2, torch.Generator().manual_seed(3))
+    found = measure_forgetting(student, generator, w, None, JUDGE, others=more)
+
+    def cosines(codes):
+        pairs = [
+            [JUDGE.embed(g.synthesis(codes, v).image) for g in (generator, student)] for v in generator.judging_views()
+        ]
+        return torch.cat([F.cosine_similarity(*pair) for pair in pairs])
+
+    assert len(set(cosines(w).tolist())) == 3  # every camera sees something else
+    assert found.id == pytest.approx(cosines(w).mean().item(), abs=1e-5)
+    assert found.id_others == pytest.approx(cosines(more).mean().item(), abs=1e-5)
+    alone = measure_forgetting(student, generator, w, None, JUDGE)
+    assert (alone.id_others, alone.accepted_others) == (None, None) and alone.id == pytest.approx(found.id)
 
 
 def test_nobody_is_forgotten_by_an_unchanged_generator(person):
