@@ -67,6 +67,22 @@ def loop(parameter, loss_of, steps, rate, clear=True, move=True):
         yield loss.item()
 
 
+def mmd(a, b, diagonal=False, across=2):
+    """Squared MMD by loops; with `diagonal` every feature meets itself, too."""
+
+    def mean(x, y, same):
+        values = [
+            ((p @ q) / x.shape[1] + 1) ** 3 for i, p in enumerate(x) for j, q in enumerate(y) if not same or i != j
+        ]
+        return torch.stack(values).mean()
+
+    return mean(a, a, not diagonal) + mean(b, b, not diagonal) - across * mean(a, b, False)
+
+
+def first_accepted(curve, threshold):
+    return next((steps for steps, cosine in curve if cosine >= threshold), None)
+
+
 RIGHT = {
     ex.check_truncate: lambda ws, w_avg, t: t * ws + (1 - t) * w_avg,
     ex.check_mix: rows_from,
@@ -80,6 +96,9 @@ RIGHT = {
     ex.check_loop: loop,
     ex.check_partial_target: lambda u, a, rows: rows_from(u, moved(a, a - u, scale_to_rows(30, 5)).expand_as(u), rows),
     ex.check_forgetting: lambda p, others: min(others.tolist()) - p.item(),
+    ex.check_kernel_distance: mmd,
+    ex.check_cost: first_accepted,
+    ex.check_rank: lambda scores, index: sum(s >= scores[index] for k, s in enumerate(scores) if k != index),
     ex.check_summary: lambda v: (v.mean(), 1.96 * math.sqrt(((v - v.mean()) ** 2).sum() / 8) / 3),
 }
 
@@ -116,6 +135,17 @@ WRONG = [
     (ex.check_partial_target, "all rows moved", lambda u, a, rows: RIGHT[ex.check_partial_target](u, a, range(5))),
     (ex.check_forgetting, "mean of the others", lambda p, others: others.mean() - p),
     (ex.check_forgetting, "sign is turned", lambda p, others: p - others.min()),
+    (ex.check_kernel_distance, "diagonals are in it", lambda a, b: mmd(a, b, diagonal=True)),
+    (ex.check_kernel_distance, "count twice", lambda a, b: mmd(a, b, across=1)),
+    (ex.check_kernel_distance, "not divided by the number", lambda a, b: mmd(math.sqrt(5) * a, math.sqrt(5) * b)),
+    (ex.check_cost, "None is the answer", lambda c, t: first_accepted(c, t) or 20),
+    (ex.check_cost, "place in the list", lambda c, t: next((i for i, (_, x) in enumerate(c) if x >= t), None)),
+    (ex.check_cost, "equals the threshold", lambda c, t: next((n for n, x in c if x > t), None)),
+    (ex.check_cost, "not at the last", lambda c, t: max((n for n, x in c if x >= t), default=None)),
+    (ex.check_cost, "a float came back", lambda c, t: 10.0),
+    (ex.check_rank, "candidate itself", lambda scores, i: (scores >= scores[i]).sum()),
+    (ex.check_rank, "tie counts", lambda scores, i: (scores > scores[i]).sum()),
+    (ex.check_rank, "less suspect", lambda scores, i: (scores < scores[i]).sum()),
     (ex.check_summary, "whole width", lambda v: (v.mean(), 2 * 1.96 * v.std() / 3)),
     (ex.check_summary, "divide by the root of n", lambda v: (v.mean(), 1.96 * v.std())),
 ]

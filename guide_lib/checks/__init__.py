@@ -8,6 +8,7 @@ Python, which points at the line.
 """
 
 from guide_lib.checks.assignment import check_forgetting, check_partial_target, check_summary
+from guide_lib.checks.attacks import check_cost, check_kernel_distance, check_rank
 from guide_lib.checks.identity import check_cosines, check_rates
 from guide_lib.checks.inversion import check_inversion_loss, check_move
 from guide_lib.checks.latents import check_mix, check_person_distance, check_target, check_truncate
@@ -15,9 +16,11 @@ from guide_lib.checks.training import check_distance, check_loop, check_losses, 
 
 __all__ = [
     "check_cosines",
+    "check_cost",
     "check_distance",
     "check_forgetting",
     "check_inversion_loss",
+    "check_kernel_distance",
     "check_loop",
     "check_losses",
     "check_mix",
@@ -25,6 +28,7 @@ __all__ = [
     "check_offsets",
     "check_partial_target",
     "check_person_distance",
+    "check_rank",
     "check_rate",
     "check_rates",
     "check_summary",

@@ -1,0 +1,99 @@
+"""The tables of what was forgotten, what else changed and what an attacker recovers: writes results/NAME-*.
+
+    python data/recipes/evaluation.py main               # about six hours on two CPU cores
+    python data/recipes/evaluation.py main --people 4 --scenarios random
+    python data/recipes/evaluation.py attacks
+    python data/recipes/evaluation.py ablation
+
+main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
+adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent. All at
+128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real): of each person the
+first photo is erased, three others make ID_others.
+
+Resumable: a row that results/NAME-people.jsonl holds is not computed again, so few people today and more tomorrow is fine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from safetensors.torch import load_file
+
+from guide_lib.assets import fetch
+from guide_lib.comparison import Measures, evaluate_people
+from guide_lib.directions import load_directions
+from guide_lib.experiment import load_networks, run_folder
+from guide_lib.perception.inception import load_inception
+from guide_lib.runtime import keep_freed_memory, pick_device
+from guide_lib.scenarios import SCENARIOS, chosen_methods
+from guide_lib.unlearning import UnlearningSettings
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+RESOLUTION, PAIRS, PHOTOS, ENLARGED = 128, 256, 4, 4
+WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`, and all it needs to go on
+
+
+@dataclass(frozen=True)
+class Table:
+    """scenarios, methods (names and groups), people a scenario, and whether every student is attacked."""
+
+    scenarios: tuple[str, ...]
+    methods: list[str]
+    people: int
+    attacks: bool = False
+
+
+TABLES = {
+    "main": Table(SCENARIOS, ["main"], 16),
+    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True),
+    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent"], 8),
+}
+
+
+def orl_folders(folder: Path, people: int) -> Path:
+    """A folder for each of the first ORL people, with `PHOTOS` photos, enlarged so that a face can be found in them."""
+    for person, pictures in enumerate(load_file(fetch("orl-faces"))["images"][:people].numpy(), start=1):
+        (folder / f"orl{person:02d}").mkdir(parents=True, exist_ok=True)
+        for k, picture in enumerate(pictures[:PHOTOS]):
+            grey = Image.fromarray(picture)
+            large = grey.resize((ENLARGED * grey.width, ENLARGED * grey.height), Image.Resampling.LANCZOS)
+            large.save(folder / f"orl{person:02d}" / f"{k}.png")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--people", type=int, help="of each scenario, instead of the table's number")
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, help="instead of the table's")
+    parser.add_argument("--methods", nargs="+", help="names or groups, instead of the table's")
+    parser.add_argument("--work", type=Path, help="where inversions and pictures are kept (default runs/TABLE)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--device")
+    args = parser.parse_args()
+    keep_freed_memory()
+    table, device = TABLES[args.table], pick_device(args.device)
+    people = args.people or table.people
+    networks = load_networks(resolution=RESOLUTION, device=device)
+    measures = Measures(load_directions(device), load_inception(device), PAIRS, attacks=table.attacks)
+    settings = UnlearningSettings.fast(mixed_precision=True)
+    kept = {name: args.out / f"{args.table}-{name}" for name in WRITTEN}
+    with run_folder(args.work or Path("runs") / args.table) as folder:
+        for name, result in kept.items():
+            if result.exists() and not (folder / name).exists():
+                shutil.copy(result, folder / name)
+        photos = orl_folders(folder / "orl", people)
+        for scenario in args.scenarios or table.scenarios:
+            methods = chosen_methods(args.methods or table.methods)
+            evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
+            for name, result in kept.items():
+                shutil.copy(folder / name, result)
+    print(kept["table.md"].read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
