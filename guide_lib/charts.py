@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from guide_lib.intervals import Interval
 from guide_lib.layout import QUIET
 
 if TYPE_CHECKING:
@@ -75,4 +76,20 @@ def histogram(
         axes.axvline(mark, color=QUIET, linewidth=2)
     axes.set(xlabel=xlabel, ylabel="share of the pairs")
     figure.legend(frameon=False, loc="outside upper center", ncols=len(groups))
+    return rasterise(figure)
+
+
+def intervals(
+    groups: Mapping[str, Interval], xlabel: str, mark: float | None = None, size: tuple[int, int] = (640, 260)
+) -> Image.Image:
+    """A mean with its interval for each name, from above, with a vertical line at `mark`."""
+    figure, axes = blank_chart(*size)
+    for place, interval in enumerate(groups.values()):
+        low, high = (interval.mean if end is None else end for end in (interval.low, interval.high))
+        axes.plot([low, high], [place, place], color=STYLES[1][0], linewidth=2.5)
+        axes.plot([interval.mean], [place], "o", color=STYLES[1][0])
+    if mark is not None:
+        axes.axvline(mark, color=QUIET, linewidth=1)
+    axes.set(xlabel=xlabel, yticks=range(len(groups)), yticklabels=list(groups))
+    axes.invert_yaxis()
     return rasterise(figure)

@@ -243,6 +243,24 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return summary
 
 
+def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: str) -> Interval:
+    """Mean over people of (method `first` - method `second`) in one metric, with its 95 % bootstrap interval.
+
+    The same person under both methods is compared with herself, so that the differences between people drop out.
+
+    Raises:
+        GuideError: nobody has been unlearned with both methods.
+    """
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["method"] in (first, second) and row.get(key) is not None:
+            found.setdefault((row["scenario"], row["person"]), {})[row["method"]] = row[key]
+    differences = [values[first] - values[second] for values in found.values() if len(values) == 2]
+    if not differences:
+        raise GuideError(f"No person has '{key}' with both '{first}' and '{second}'; run `evaluate` with both methods.")
+    return bootstrap_mean(differences)
+
+
 def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
     for scenario, method in dict.fromkeys((row["scenario"], row["method"]) for row in rows):
         yield scenario, method, [row for row in rows if (row["scenario"], row["method"]) == (scenario, method)]

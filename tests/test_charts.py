@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from guide_lib.charts import curves, histogram
+from guide_lib.charts import curves, histogram, intervals
+from guide_lib.intervals import Interval
 
 
 def dark(picture):
@@ -21,3 +22,11 @@ def test_histograms_do_not_depend_on_the_order_within_a_group():
     first, second = (histogram({"a": v, "b": values + 3}, "x", mark=0.0) for v in (values, values[::-1]))
     assert np.array_equal(np.asarray(first), np.asarray(second))
     assert not np.array_equal(np.asarray(first), np.asarray(histogram({"a": values, "b": values}, "x", mark=0.0)))
+
+
+def test_intervals_show_their_width_and_one_person_has_none():
+    def ink(low, high):
+        picture = np.asarray(intervals({"A": Interval(0.5, low, high, 4), "B": Interval(0.0, -1, 1, 4)}, "cosine"))
+        return (picture < 200).any(2).sum()
+
+    assert ink(0.0, 1.0) > ink(0.4, 0.6) > ink(None, None)

@@ -13,7 +13,7 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib import comparison, scenarios
 from guide_lib.__main__ import main
-from guide_lib.comparison import Measures, evaluate_people, read_rows, summarise, table_of
+from guide_lib.comparison import Measures, contrast, evaluate_people, read_rows, summarise, table_of
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.report import curve, write_report
@@ -188,3 +188,17 @@ def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
     assert "There is no method 'magic'" in capsys.readouterr().err
     assert main(["evaluate", "--real", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "say how many with --pairs." in capsys.readouterr().err
+
+
+def test_a_contrast_compares_each_person_with_herself():
+    def row(method, person, value, scenario="random"):
+        return {"scenario": scenario, "method": method, "person": person, "id": value}
+
+    rows = [row("A", "0", 0.5), row("B", "0", 0.4), row("A", "1", -0.3), row("B", "1", -0.4)]
+    rows += [row("A", "2", 9.0), row("A", "0", 0.2, "ood"), row("B", "0", 0.1, "ood"), row("C", "0", 7.0)]
+    found = contrast(rows, "id", "A", "B")
+    assert found.people == 3 and found.mean == pytest.approx(0.1)
+    assert found.high - found.low < 1e-9  # everybody changed by the same, however different they are
+    assert contrast(rows, "id", "B", "A").mean == pytest.approx(-0.1)
+    with pytest.raises(GuideError, match="No person has 'id' with both 'A' and 'D'"):
+        contrast(rows, "id", "A", "D")
