@@ -41,10 +41,15 @@ COLUMNS = {
     "fid_pre": "FID_pre (lower)",
     "kid_pre": "KID (lower)",
     "fid_real_change": "dFID_real (lower)",
+    "accepted_w_u": "accepted at w_u",
     "accepted": "accepted, 11 views",
     "accepted_others": "accepted, other pictures",
     "reinverted_w": "re-inverted, W",
+    "reinverted_w_accepted": "re-inverted, W: accepted",
+    "reinverted_w_seconds": "re-inverted, W: seconds",
     "reinverted_w_plus": "re-inverted, W+",
+    "reinverted_w_plus_accepted": "re-inverted, W+: accepted",
+    "reinverted_w_plus_seconds": "re-inverted, W+: seconds",
     "relearnt": "relearnt (share)",
     "relearn_steps": "steps to relearn",
     "relearnt_control": "learnt by G_s (share)",
@@ -155,6 +160,7 @@ def _one_person(
     row |= evaluate(
         student, generator, person.w_u, others, networks.judge, networks.perceptual, views=generator.judging_views()
     ).as_dict()
+    row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
     for part in (_views, _distribution, _attacks):
         row |= part(networks, student, person, w_t, measures, folder)
     _picture(generator, student, person, others, folder / "pictures" / f"{checkpoint.stem}.jpg")
@@ -207,7 +213,8 @@ def _attacks(
     photo, row = picture_of(person, networks), {}
     for found in reinvert(student, photo, perceptual=perceptual, embedder=networks.embedder, judge=judge):
         name = {"W": "reinverted_w", "W+": "reinverted_w_plus"}[found.space]
-        row |= {name: found.best, f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
+        row |= {name: found.best, f"{name}_accepted": float(found.best >= ACCEPTANCE)}
+        row |= {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
     settings = PivotalSettings(steps=RELEARNING_STEPS, threshold=0.0, locality=0.0)
     tuning = {"perceptual": perceptual, "judge": judge, "threshold": ACCEPTANCE, "settings": settings}
     for name, network, w in (("", student, person.w_u), ("_control", generator, w_t)):
