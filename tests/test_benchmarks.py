@@ -1,0 +1,69 @@
+"""The benchmark of a step, without running it: its ratios, its tables, and how it counts operations."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from machine import counted_gflop
+from step_report import ratios, report, table
+
+
+def test_ratios_are_taken_round_by_round():
+    rows = ratios({"slow": [4.0, 8.0, 6.0], "fast": [2.0, 1.0, 2.0], "faster": [1.0, 1.0, 1.0]})
+    assert [row["pair"] for row in rows] == ["slow / fast", "slow / faster", "fast / faster"]
+    assert (rows[0]["median"], rows[0]["min"], rows[0]["max"]) == (3.0, 2.0, 8.0)  # 2, 8, 3
+    assert (rows[2]["median"], rows[2]["min"], rows[2]["max"]) == (2.0, 1.0, 2.0)
+    assert ratios({"alone": [1.0]}) == []
+
+
+def test_a_table_is_markdown_with_three_digits():
+    rows = [{"side": "naive", "seconds": 1.23456, "MiB": 12345.6}, {"side": "ours", "seconds": 0.5, "MiB": 99.5}]
+    expected = ["| side | seconds | MiB |", "| --- | --- | --- |", "| naive | 1.23 | 12,346 |", "| ours | 0.5 | 99.5 |"]
+    assert table(rows).splitlines() == expected
+
+
+def side(seconds: list[float], precision: str = "float32") -> dict[str, object]:
+    memory = {"before_mib": 500.0, "peak_mib": 1700.0}
+    work = {"gflop": 60.0, "precision": precision, "first_loss": 0.123456}
+    return {"seconds": seconds, "cpu_seconds": [2 * s for s in seconds]} | memory | work
+
+
+@pytest.mark.parametrize("measure, speed, share", [("seconds", "30 |", "15 %"), ("cpu_seconds", "15 |", "8 %")])
+def test_the_report_states_time_memory_and_share_of_the_peak(measure, speed, share):
+    part = {"part": "LPIPS, forward", "precision": "bfloat16", "seconds": 0.02, "gflop": 4.0}
+    text = report(
+        {
+            "generator": "tiny",
+            "resolution": 256,
+            "repeats": 3,
+            "measure": measure,
+            "threads": 2,
+            "torch": "2",
+            "machine": "x86_64",
+            "sides": {"naive": side([3.0, 2.0, 1.0]), "library": side([1.0, 1.0, 1.0], "bfloat16")},
+            "peak_gflops": {"float32": 200.0, "bfloat16": 800.0},
+            "parts": [part],
+        }
+    )
+    naive = next(line for line in text.splitlines() if line.startswith("| naive |"))
+    assert "| 500 | 1,700 | 1,200 | 60 |" in naive and f"| {speed} {share} | 0.12346 |" in naive
+    assert "| naive / library | 2 | 1 | 3 |" in text
+    assert "| LPIPS, forward | bfloat16 | 0.02 | 4 | 200 | 25 % |" in text
+    assert "| bfloat16 | 800 |" in text
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_costs_once_forward_and_twice_backward_whatever_its_groups(groups, transposed):
+    x = torch.randn(2, 4, 6, 6, requires_grad=True)
+    weight = torch.randn(4, 4 // groups, 3, 3, requires_grad=True)
+    convolve = F.conv_transpose2d if transposed else F.conv2d
+    forward = 2 * 2 * 36 * 4 * (4 // groups) * 9 / 1e9
+    assert counted_gflop(lambda: convolve(x, weight, padding=1, groups=groups)) == pytest.approx(forward)
+    both = counted_gflop(lambda: convolve(x, weight, padding=1, groups=groups).sum().backward())
+    assert both == pytest.approx(3 * forward)
+    frozen = counted_gflop(lambda: convolve(x, weight.detach(), padding=1, groups=groups).sum().backward())
+    assert frozen == pytest.approx(2 * forward)
+
+
+def test_a_matrix_product_counts_its_multiplications_and_additions():
+    assert counted_gflop(lambda: torch.ones(3, 5) @ torch.ones(5, 7)) == pytest.approx(2 * 3 * 5 * 7 / 1e9)
