@@ -3,6 +3,7 @@
     *_, step = unlearn(generator, w_u, w_t, UnlearningSettings.fast(trained="adapters"), ...)
     drop_adapters(step.student)  # draws again what `generator` draws
 
+Of MobileStyleGAN at 256 px 6,894,336 numbers can learn; LoRA trains 87,040 instead and the adapters 1,183,232.
 Whatever learns, the student is a `Generator` like any other: it can be drawn with, copied, saved and unlearned again.
 """
 

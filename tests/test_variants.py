@@ -208,6 +208,14 @@ def test_adapters_follow_the_blocks_of_mobilestylegan_and_change_nothing_at_firs
     assert not torch.equal(generator.synthesis(ws).features, before.features)
 
 
+@pytest.mark.parametrize("trained, count", [("weights", 6_894_336), ("lora", 87_040), ("adapters", 1_183_232)])
+def test_so_many_numbers_learn_at_256_px(trained, count):
+    with torch.device("meta"):
+        generator = MobileStyleGAN(256)
+    parameters = start_training(trained, generator, torch.Generator()).parameters
+    assert sum(p.numel() for p in parameters.values()) == count
+
+
 @torch.no_grad()
 def test_adapters_follow_the_blocks_of_eg3d():
     sizes = dict(plane_size=16, plane_channels=2, channel_base=64, channel_max=8, render_size=4, enlarge_from=4)
