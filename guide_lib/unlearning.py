@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from guide_lib.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
 from guide_lib.errors import GuideError
@@ -33,6 +33,7 @@ from guide_lib.losses import (
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.runtime import mixed_precision, step_rng
+from guide_lib.variants import start_training
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class UnlearningSettings:
     walk: over this share of the steps the target walks from w_u to w_t in a straight line, 0 starts at w_t as the
     paper does. Few steps can follow a face that turns into another one little by little; they cannot jump.
     decay: let the learning rate fall to 0 along a cosine once the target has arrived; the paper keeps it constant.
+    trained: what learns: "weights" as in the paper, "lora" or "adapters" (see `guide_lib.variants`).
     mixed_precision: compute pictures and LPIPS in bfloat16; weights, latents, embeddings and losses stay in single.
     alpha_max is in the paper's scale (see `guide_lib.targets.scale_to_rows`). A weight of 0 switches a loss off and
     saves its passes.
@@ -55,6 +57,7 @@ class UnlearningSettings:
     style_rate: float = 1.0
     walk: float = 0.0
     decay: bool = False
+    trained: str = "weights"
     mixed_precision: bool = False
     n_adjacent: int = 2
     n_global: int = 2
@@ -127,14 +130,15 @@ def unlearn(
             another run.
     """
     settings = settings or UnlearningSettings()
-    student = generator.student()
-    parameters = student.trainable_parameters()
-    optimizer = _adam(student, settings)
+    training = start_training(settings.trained, generator, step_rng(settings.seed, 0))  # the steps count from 1
+    student, parameters = training.student, training.parameters
+    optimizer = _adam(student, parameters, settings)
     objective = _Objective(generator, w_u, w_t, settings, Distance(perceptual, embedder, settings.distance))
-    fingerprint = run_fingerprint(settings, w_u, w_t, parameters)
+    fingerprint = run_fingerprint(settings, w_u, w_t, generator.trainable_parameters())
     done, losses = 0, {}
     if checkpoint is not None and checkpoint.exists():
         done, losses = load_checkpoint(checkpoint, fingerprint, parameters, optimizer)
+        training.apply()
         yield Step(done, settings.steps, losses, 0.0, student)
     saved = done
     try:
@@ -149,7 +153,9 @@ def unlearn(
                     f"The loss became {losses['total']} at step {index}; try a smaller learning rate than "
                     f"{settings.learning_rate:g}. The weights of step {done} are kept."
                 )
+            training.collect()
             optimizer.step()
+            training.apply()
             done = index
             if checkpoint is not None and index % checkpoint_every == 0:
                 save_checkpoint(checkpoint, fingerprint, done, losses, parameters, optimizer)
@@ -160,10 +166,10 @@ def unlearn(
             save_checkpoint(checkpoint, fingerprint, done, losses, parameters, optimizer)
 
 
-def _adam(student: Generator, settings: UnlearningSettings) -> torch.optim.Adam:
-    """Adam over the trainable parameters, in two groups: the style layers and the others."""
+def _adam(student: Generator, parameters: Mapping[str, nn.Parameter], settings: UnlearningSettings) -> torch.optim.Adam:
+    """Adam over what learns, in two groups: the style layers and the others."""
     styles, others = [], []
-    for name, parameter in student.trainable_parameters().items():
+    for name, parameter in parameters.items():
         (styles if student.is_style(name) else others).append(parameter)
     groups = [{"params": others, "speed": 1.0}, {"params": styles, "speed": settings.style_rate}]
     return torch.optim.Adam(groups, lr=settings.learning_rate)

@@ -15,7 +15,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("targets", "losses", "unlearning", "metrics", "inversion", "pivotal", "distribution", "forgetting", "attacks")
+NAMES = (
+    *("targets", "losses", "variants", "unlearning", "metrics", "inversion", "pivotal", "distribution", "forgetting"),
+    "attacks",
+)
 TESTS = [f"tests/test_{name}.py" for name in NAMES]
 
 MUTANTS = {
@@ -72,6 +75,8 @@ MUTANTS = {
         "return 1.0",
     ),
     "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
+    "LoRA forgets what W was": ("variants.py", "self.originals[name] + update", "weight + update"),
+    "Euler's method takes one step": ("variants.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
     "the inversion's anchor in W+ is the mean": (
         "inversion.py",
         "code, anchor, steps, rate = ws, ws,",

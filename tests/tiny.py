@@ -45,6 +45,39 @@ class TinyGenerator(Generator):
         return [View()] * n
 
 
+class TinyBlock(nn.Module):
+    """Features [N, 5, 4, 4] -> the same size; what an adapter can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(5, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.conv1(x), 0.2)
+
+
+class DeepGenerator(TinyGenerator):
+    """The same with two blocks between backbone and head, as a pretrained generator has."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        rng = torch.Generator().manual_seed(seed)
+        self.layers = nn.ModuleList([TinyBlock(), TinyBlock()])
+        for parameter in self.layers.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=rng)
+        self.requires_grad_(False)
+
+    def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
+        features = self.backbone(ws.flatten(1)).view(-1, 5, 4, 4)
+        for block in self.layers:
+            features = block(features)
+        return Rendering(torch.tanh(self.head(F.interpolate(features, scale_factor=4, mode="bilinear"))), features)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        blocks = {f"layers.{name}": p for name, p in self.layers.named_parameters()}
+        return super().trainable_parameters() | blocks
+
+
 class TurningGenerator(TinyGenerator):
     """The same with a camera that moves at every step, as a generator in three dimensions has."""
 

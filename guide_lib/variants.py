@@ -1,0 +1,165 @@
+"""What learns while a face is unlearned: every weight as in the paper, or a few numbers beside frozen weights.
+
+    *_, step = unlearn(generator, w_u, w_t, UnlearningSettings.fast(trained="adapters"), ...)
+    drop_adapters(step.student)  # draws again what `generator` draws
+
+Of MobileStyleGAN at 256 px 6,894,336 numbers can learn; LoRA trains 87,040 instead and the adapters 1,183,232.
+Whatever learns, the student is a `Generator` like any other: it can be drawn with, copied, saved and unlearned again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from guide_lib.errors import GuideError
+from guide_lib.generators import Generator
+
+RANK = 4  # r of LoRA
+HIDDEN = 256  # channels inside an adapter
+EULER_STEPS, EULER_STEP = 4, 0.4
+_BLOCK = re.compile(r".*?\b(?:layers\.\d+|b\d+)(?=\.)")  # of MobileStyleGAN; of StyleGAN2 and EG3D
+
+
+class AllWeights:
+    """The paper's way: every trainable parameter of G_u learns.
+
+    Attributes:
+        student: G_u, at first equal to the generator.
+        parameters: what the optimiser changes and a checkpoint keeps, by name.
+    """
+
+    def __init__(self, generator: Generator, rng: torch.Generator) -> None:
+        self.student = generator.student()
+        self.parameters = self.student.trainable_parameters()
+
+    def collect(self) -> None:
+        """After the backward passes: bring the student's gradients to `parameters`."""
+
+    def apply(self) -> None:
+        """After `parameters` changed: let the student draw with them."""
+
+
+class LowRank(AllWeights):
+    """LoRA (Hu et al. 2021, arXiv 2106.09685): W + B A for each matrix W [out, in]; A [r, in] and B [out, r] learn.
+
+    Matrices are the linear layers and the 1x1 convolutions; the other weights are frozen. The student holds the sums,
+    A and B stay outside it. The chain rule takes a gradient from a sum to its factors:
+    dL/dB = dL/dW A^T and dL/dA = B^T dL/dW.
+    """
+
+    def __init__(self, generator: Generator, rng: torch.Generator) -> None:
+        super().__init__(generator, rng)
+        self.originals = generator.trainable_parameters()
+        self.sums = {name: weight for name, weight in self.parameters.items() if _is_matrix(weight)}
+        self.parameters = {}
+        self.student.requires_grad_(False)
+        for name, weight in self.sums.items():
+            weight.requires_grad_(True)
+            c_out, c_in = weight.flatten(1).shape
+            # Of this size, a step of Adam on B moves a weight about as far as a step on the weight itself would.
+            a = torch.randn(RANK, c_in, generator=rng) / math.sqrt(RANK)
+            self.parameters[f"{name}.A"] = nn.Parameter(a.to(weight))
+            self.parameters[f"{name}.B"] = nn.Parameter(weight.new_zeros(c_out, RANK))
+
+    def collect(self) -> None:
+        for name, weight in self.sums.items():
+            a, b, gradient = self.parameters[f"{name}.A"], self.parameters[f"{name}.B"], weight.grad.flatten(1)
+            a.grad, b.grad = b.detach().T @ gradient, gradient @ a.detach().T
+            weight.grad = None
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        for name, weight in self.sums.items():
+            update = self.parameters[f"{name}.B"] @ self.parameters[f"{name}.A"]
+            weight.copy_(self.originals[name] + update.view_as(weight))
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """[out, in] or [out, in, 1, 1]"""
+    return weight.ndim > 1 and weight.shape[2:].numel() == 1
+
+
+class Adapter(nn.Module):
+    """Features x [N, C, h, w] flow along dx/dt = f(x), f two 1x1 convolutions, for four steps of Euler's method.
+
+    f starts as 0, which leaves x as it is.
+    """
+
+    def __init__(self, channels: int, rng: torch.Generator) -> None:
+        super().__init__()
+        self.inward = nn.Parameter(torch.randn(HIDDEN, channels, 1, 1, generator=rng) / math.sqrt(channels))
+        self.inward_bias = nn.Parameter(torch.zeros(HIDDEN))
+        self.outward = nn.Parameter(torch.zeros(channels, HIDDEN, 1, 1))
+        self.outward_bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flowing = x.float()  # the small steps would be rounded away in half precision
+        for _ in range(EULER_STEPS):
+            hidden = F.leaky_relu(F.conv2d(flowing, self.inward, self.inward_bias), 0.2)
+            flowing = flowing + EULER_STEP * F.conv2d(hidden, self.outward, self.outward_bias)
+        return flowing.to(x.dtype)
+
+
+class Adapters(AllWeights):
+    """After LEGATO (arXiv 2601.04282): all weights are frozen, an adapter behind each block of the backbone learns.
+
+    LEGATO's additional smoothness term is left out: the losses are GUIDE's.
+    """
+
+    def __init__(self, generator: Generator, rng: torch.Generator) -> None:
+        super().__init__(generator, rng)
+        self.student.requires_grad_(False)
+        self.parameters = add_adapters(self.student, rng)
+
+
+def backbone_blocks(generator: Generator) -> list[nn.Module]:
+    """The blocks of the backbone that the generator draws with, in order. Raises GuideError if it has none."""
+    found = [_BLOCK.match(name) for name in generator.trainable_parameters()]
+    names = dict.fromkeys(match[0] for match in found if match)
+    if not names:
+        raise GuideError(f"{type(generator).__name__} has no blocks for adapters; train its weights, or use LoRA.")
+    return [generator.get_submodule(name) for name in names]
+
+
+def add_adapters(generator: Generator, rng: torch.Generator) -> dict[str, nn.Parameter]:
+    """Put a new adapter behind each block, and behind those it has; returns their parameters by name.
+
+    They live in the blocks, so `generator.trainable_parameters()` lists them from now on.
+    """
+    before = generator.trainable_parameters()
+    for block in backbone_blocks(generator):
+        if not hasattr(block, "adapters"):
+            block.adapters = nn.ModuleList()
+            block.register_forward_hook(_adapt)
+        bias = block.conv1.bias
+        block.adapters.append(Adapter(len(bias), rng).to(bias))
+    return {name: p for name, p in generator.trainable_parameters().items() if name not in before}
+
+
+def drop_adapters(generator: Generator) -> None:
+    """Undo the last `add_adapters`: whoever was forgotten with them is back."""
+    for block in backbone_blocks(generator):
+        del block.adapters[-1]
+
+
+def _adapt(block: nn.Module, inputs: tuple, output: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+    """A forward hook. MobileStyleGAN's blocks give features, those of StyleGAN2 features and the picture so far."""
+    features, *picture = output if isinstance(output, tuple) else (output,)
+    for adapter in block.adapters:
+        features = adapter(features)
+    return (features, *picture) if picture else features
+
+
+VARIANTS = {"weights": AllWeights, "lora": LowRank, "adapters": Adapters}
+
+
+def start_training(trained: str, generator: Generator, rng: torch.Generator) -> AllWeights:
+    """A student of `generator` and what of it learns. Raises GuideError for a name that is not in `VARIANTS`."""
+    if trained not in VARIANTS:
+        raise GuideError(f"Nothing called '{trained}' can be trained; choose one of: {', '.join(VARIANTS)}.")
+    return VARIANTS[trained](generator, rng)
