@@ -90,7 +90,8 @@ def _module(value: Any) -> tuple[str, dict[str, Any]]:
         class_name, state = meta.get("class_name"), meta.get("state")
     else:
         class_name, state = value.path.rsplit(".", 1)[-1], value.state
-    expect(isinstance(class_name, str) and isinstance(state, dict), _FORMAT, "a module in it is described oddly")
+    right = isinstance(class_name, str) and class_name.isprintable() and isinstance(state, dict)
+    expect(right, _FORMAT, "a module in it is described oddly")
     return class_name, state
 
 

@@ -35,7 +35,8 @@ def torch_state(content: bytes) -> Arrays:
     arrays: Arrays = {}
     held = 0
     for name, value in entries.items():
-        expect(isinstance(name, str), _FORMAT, "a name in it is not text")
+        right = isinstance(name, str) and name.isprintable() and not name.startswith("__")  # safetensors has its own
+        expect(right, _FORMAT, "a name in it is odd")
         arrays[name] = tensor(value, storage)
         held += arrays[name].nbytes
         expect(held <= len(content), _FORMAT, "its tensors are larger than the file")
