@@ -96,7 +96,7 @@ def dlib_start() -> bytes:
     head += [_tagged("input_rgb_image_sized"), *map(_real, (122.782, 117.001, 104.298)), _number(150), _number(150)]
     convolution = [_tagged("con_4"), *map(_number, (2, 4736, 1, 1, 1)), bytes(4 * 4736)]
     convolution += map(_number, (32, 7, 7, 2, 2, 0, 0, 1, 32, 3, 7, 7, 1, 1, 32, 1, 1))
-    convolution += [*map(_real, (1.0, 1.0, 1.0, 0.0)), bytes(3), *map(_number, (2, 0, 0, 0, 0) * 3)]
+    convolution += [*map(_real, (1.0, 1.0, 1.0, 0.0)), b"000", *map(_number, (2, 0, 0, 0, 0) * 3)]
     return b"".join(head + convolution)
 
 

@@ -138,7 +138,7 @@ def test_a_picture_of_nothing_but_line_ends_is_refused_at_once(folder):
 
 def test_modules_and_tensors_multiplied_in_an_archive_are_refused(folder):
     part = text("a") + b"h\x00" + text("b") + b"h\x00"
-    nested = b"\x80\x02" + fuzz.MODULE + b"}bq\x00" + (fuzz.MODULE + b"}(" + part + b"ubq\x00") * 15 + b"."
+    nested = b"\x80\x02" + fuzz.MODULE + b"}bq\x000" + (fuzz.MODULE + b"}(" + part + b"ubq\x000") * 15 + b"h\x00."
     assert "too many modules" in refused("torchscript", fuzz.torchscript(nested), folder)
     names = b"".join(text(f"t{k}") + b"h\x01" for k in range(400))
     shared = b"\x80\x02" + fuzz.TENSOR + b"q\x010" + fuzz.MODULE + b"}(" + names + b"ub."
@@ -150,9 +150,8 @@ def test_many_tensors_on_one_storage_read_it_once(folder, monkeypatch):
     real = readers.nvidia.older_file
     monkeypatch.setattr(readers.nvidia, "older_file", lambda *args: reads.append(args) or real(*args))
     tensors = {f"t{k}": Tensor(shared) for k in range(30)}
-    with pytest.raises(GuideError, match="larger than the file"):
-        readers.nvidia_generator(write({"G_ema": Persistent("G", {"_parameters": tensors | {"big": Tensor(shared)}})}))
-    assert len(reads) == 1
+    found = readers.nvidia_generator(write({"G_ema": Persistent("G", {"_parameters": tensors})}))
+    assert len(found.arrays) == 30 and len(reads) == 1
 
 
 def test_a_long_text_in_the_settings_is_not_written_many_times(folder):

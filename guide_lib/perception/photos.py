@@ -22,7 +22,7 @@ from guide_lib.perception.faces import align
 LONGEST_SIDE = 2048  # px: larger photos are shrunk, which costs nothing at the sizes generated here
 SHORTEST_SIDE = 64  # px
 # What cameras and phones write; among Pillow's others is one that hands the file to Ghostscript.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 
 class Person(NamedTuple):
