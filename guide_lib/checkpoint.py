@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -35,9 +36,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         GuideError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = dict(metadata or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, dict(metadata or {}))
+        save_file(content, partial, facts | {"crc32": _checksum(content, facts)})
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
@@ -51,9 +54,23 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file, on the CPU. Raises GuideError when it is damaged."""
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+            tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise GuideError(f"{path} is damaged ({error}); delete it to start the run afresh.") from error
+        reason = " ".join(str(error).split())[:160]
+        raise GuideError(f"{path} is damaged ({reason}); delete it to start the run afresh.") from error
+    if metadata.pop("crc32", None) != _checksum(tensors, metadata):
+        raise GuideError(f"{path} is damaged (wrong checksum); delete it to start the run afresh.")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A flipped bit would otherwise go on in the weights, unseen."""
+    crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        crc = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
 
 
 def save_checkpoint(

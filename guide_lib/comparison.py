@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guide_lib import jsonlines
 from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
 from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.errors import GuideError
@@ -109,8 +111,7 @@ def evaluate_people(
             if (scenario, method, person.name) not in done:
                 key = {"scenario": scenario, "method": method, "person": person.name}
                 rows.append(key | person.facts | _one_person(networks, settings, method, person, folder, measures))
-                with (folder / "people.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+                jsonlines.append_row(folder / "people.jsonl", rows[-1])
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
     (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
@@ -118,24 +119,29 @@ def evaluate_people(
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of people.jsonl; a last line that was cut short by a kill is dropped from the file, too."""
+    """The rows of people.jsonl, without a last line that a kill has cut short.
+
+    Raises:
+        GuideError: another line is damaged.
+    """
     path = folder / "people.jsonl"
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            break
+    rows = jsonlines.read_rows(path)
+    for number, row in enumerate(rows, 1):
+        named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))
+        measured = all(isinstance(row.get(key), int | float | None) for key in COLUMNS)
+        became = row.get("became")
+        if not (named and measured and isinstance(became, list) and all(isinstance(x, float) for x in became)):
+            raise GuideError(f"Line {number} of {path} is damaged; delete that line and run the command again.")
     return rows
 
 
 def _claim(folder: Path, facts: dict[str, Any]) -> None:
     """Write down how the rows of a folder are made, or refuse to mix them with rows made otherwise."""
     path, facts = folder / "run.json", json.loads(json.dumps(facts))
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        before = json.loads(path.read_bytes()) if path.exists() else None
+    except (ValueError, RecursionError) as error:
+        raise GuideError(f"{path} is damaged; delete {folder}, or choose another folder with --out.") from error
     if before != facts and (before is not None or (folder / "people.jsonl").exists()):
         raise GuideError(f"{folder} holds rows made with other settings; choose another folder with --out.")
     write_json(path, facts)
@@ -153,8 +159,9 @@ def _one_person(
         generator, person.w_u, w_t, settings,
         perceptual=networks.perceptual, embedder=networks.embedder, checkpoint=checkpoint,
     )  # fmt: skip
-    for step in bar(steps, settings.steps, f"{method}, person {person.name}"):
-        student = step.student
+    with closing(steps):
+        for step in bar(steps, settings.steps, f"{method}, person {person.name}"):
+            student = step.student
     row: dict[str, Any] = {"seconds": time.perf_counter() - started}
     others = other_people(generator)
     row |= evaluate(

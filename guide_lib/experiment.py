@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +37,7 @@ from guide_lib.plots import before_after, loss_curves
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
+_FIELDS = ("step", "local", "adjacency", "global", "total")  # of losses.csv
 T = TypeVar("T")
 
 
@@ -97,7 +100,10 @@ def run_folder(path: Path) -> Iterator[Path]:
             yield path
     except Timeout:
         raise GuideError(f"Another run is writing to {path}; choose another folder with --out.") from None
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class of its own for a full GPU, none for a full main memory
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         raise GuideError("The device ran out of memory; use a smaller --resolution or --device cpu.") from None
     except OSError as error:
         raise GuideError(f"Cannot write to {path} ({error.strerror}); choose another folder with --out.") from error
@@ -109,8 +115,16 @@ def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """The numbers of a run, for people and programs."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    """The numbers of a run, for people and programs; an older file is whole until the new one is."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def forget(
@@ -137,7 +151,8 @@ def forget(
         embedder=networks.embedder,
         checkpoint=checkpoint,
     )
-    history = list(_recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv"))
+    with closing(steps):  # an interrupt between two steps saves the state at once, while the folder is still held
+        history = list(_recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv"))
     student = history[-1].student
     save_tensors(folder / "student.safetensors", student.trainable_parameters())
     save_tensors(folder / "latents.safetensors", {"w_u": w_u, "w_t": w_t})
@@ -169,23 +184,23 @@ def _hero(
 def _recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
     """Pass the steps on and write their losses, one line a step; a resumed run appends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fields = ["step", "local", "adjacency", "global", "total"]
-    rows = _kept_rows(path)
+    steps = iter(steps)
+    first = next(steps)  # before the file is touched: it may be another run's, which this step refuses to continue
+    rows = _kept_rows(path, first.index)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fields)
+        writer = csv.DictWriter(file, _FIELDS)
         writer.writeheader()
-        first = None
-        for step in steps:
-            if first is None:
-                first = step.index
-                writer.writerows(row for row in rows if int(row["step"]) < first)
+        writer.writerows(rows)
+        for step in chain([first], steps):
             writer.writerow({"step": step.index} | step.losses)
             file.flush()
             yield step
 
 
-def _kept_rows(path: Path) -> list[dict[str, str]]:
+def _kept_rows(path: Path, until: int) -> list[dict[str, str]]:
+    """The lines of the steps before `until`; a damaged line is left out, the file being for people to look at."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if all(row.values())]
+    lines = [line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    earlier = {str(step) for step in range(1, until)}
+    return [dict(zip(_FIELDS, line, strict=True)) for line in lines if len(line) == len(_FIELDS) and line[0] in earlier]

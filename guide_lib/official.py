@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from guide_lib.assets import cache_dir
@@ -104,8 +105,11 @@ def convert(source: Path, out: Path | None = None) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, unfinished, metadata)
         os.replace(unfinished, out)
-    except OSError as error:
-        raise GuideError(f"{out} cannot be written ({error.strerror or error}); choose another with --out.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)[:160]
+        raise GuideError(f"{out} cannot be written ({reason}); choose another with --out.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     return out
 
 

@@ -44,11 +44,14 @@ def write_report(folder: Path) -> Path:
     """Write report.html into the folder of a run of `unlearn`, `invert`, `compare` or `evaluate`; returns its path.
 
     Raises:
-        GuideError: there is no such folder, or no run in it.
+        GuideError: there is no such folder, no run in it, or one whose files are damaged.
     """
     if not folder.is_dir():
         raise GuideError(f"There is no folder at {folder}; check the path.")
-    parts = [*_evaluation(folder), *_single_run(folder)]
+    try:
+        parts = [*_evaluation(folder), *_single_run(folder)]
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise GuideError(f"{folder} holds damaged results ({type(error).__name__}); make them again.") from error
     if not parts:
         raise GuideError(f"{folder} holds no results; name the folder of a run.")
     page = PAGE.substitute(title=escape(f"Results of {folder.resolve().name}"), body="\n".join(parts))

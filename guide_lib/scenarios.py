@@ -68,8 +68,8 @@ METHODS: dict[str, Method] = {
     "identity ascent with global": Method(
         "self", changes={"weight_adjacency": 0.0, "distance": DistanceWeights(0.0, 0.0, -0.1)}
     ),
-    "GUIDE, LoRA": Method(changes={"trained": "lora"}),
-    "GUIDE, adapters": Method(changes={"trained": "adapters"}),
+    "GUIDE by LoRA": Method(changes={"trained": "lora"}),
+    "GUIDE by adapters": Method(changes={"trained": "adapters"}),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
     **{f"N_a = {n}": Method(changes={"n_adjacent": n}) for n in (1, 4)},
@@ -81,7 +81,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "alpha": [name for name in METHODS if name.startswith("alpha = ")],
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
-    "frugal": ["GUIDE, LoRA", "GUIDE, adapters"],  # their names hold commas: --methods takes them as a group only
+    "frugal": ["GUIDE by LoRA", "GUIDE by adapters"],
     "all": list(METHODS),
 }
 

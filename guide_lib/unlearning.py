@@ -140,7 +140,7 @@ def unlearn(
         done, losses = load_checkpoint(checkpoint, fingerprint, parameters, optimizer)
         training.apply()
         yield Step(done, settings.steps, losses, 0.0, student)
-    saved = done
+    saved, torn = done, False  # torn: an interrupt in the middle of Adam's step leaves weights that belong to no step
     try:
         for index in range(done + 1, settings.steps + 1):
             started = time.perf_counter()
@@ -154,15 +154,16 @@ def unlearn(
                     f"{settings.learning_rate:g}. The weights of step {done} are kept."
                 )
             training.collect()
+            torn = True
             optimizer.step()
             training.apply()
-            done = index
+            done, torn = index, False
             if checkpoint is not None and index % checkpoint_every == 0:
                 save_checkpoint(checkpoint, fingerprint, done, losses, parameters, optimizer)
                 saved = done
             yield Step(index, settings.steps, losses, time.perf_counter() - started, student)
     finally:
-        if checkpoint is not None and done > saved:
+        if checkpoint is not None and done > saved and not torn:
             save_checkpoint(checkpoint, fingerprint, done, losses, parameters, optimizer)
 
 

@@ -7,9 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
-    *("errors", "runtime", "readers", "downloads", "assets", "official", "generators", "perception", "encoder", "goae"),
-    *("inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "variants", "unlearning", "metrics"),
-    *("layout", "distribution", "intervals", "forgetting", "attacks", "charts", "plots", "widgets", "experiment"),
+    *("errors", "runtime", "jsonlines", "readers", "downloads", "assets", "official", "generators", "perception"),
+    *("encoder", "goae", "inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "variants"),
+    *("unlearning", "metrics", "layout", "distribution", "intervals", "forgetting", "attacks", "charts", "plots"),
+    *("widgets", "experiment"),
     *("inversion_methods", "inversion_report", "scenarios", "comparison", "report", "checks"),
     *("doctor", "__main__"),
 ]

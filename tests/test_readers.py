@@ -210,7 +210,7 @@ class Hostile:
 def test_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, protocol: int) -> None:
     target = tmp_path / "created-by-the-pickle"
     content = pickle.dumps({"a": Hostile(target)}, protocol)
-    with pytest.raises(GuideError, match="only arrays are allowed" if protocol in (2, 3) else "array pickle"):
+    with pytest.raises(GuideError, match="asks for|unusual instruction"):
         readers.array_pickle(content)
     assert not target.exists()
     pickle.loads(content)["a"].close()  # the same bytes do harm in the ordinary reader: the test can fail
@@ -230,7 +230,7 @@ def test_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, protocol: in
     ],
 )
 def test_other_pickled_things_are_refused(value: object) -> None:
-    with pytest.raises(GuideError, match="array pickle"):
+    with pytest.raises(GuideError, match="pickle"):
         readers.array_pickle(pickle.dumps({"x": value}, protocol=3))
 
 

@@ -67,7 +67,7 @@ def test_the_rows_of_an_interrupted_table_are_completed(table, networks, tmp_pat
     )
     whole = table.all_rows(networks, encoder, batches, tmp_path)
     lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "rows.jsonl").write_text("".join(lines[:2]))
+    (tmp_path / "rows.jsonl").write_text("".join(lines[:2]) + lines[2][:50])  # as a kill in the middle leaves it
     again = table.all_rows(networks, encoder, batches, tmp_path)
     assert [(row["method"], row["judge"]) for row in again] == [(row["method"], row["judge"]) for row in whole]
 

@@ -6,11 +6,11 @@
     python data/recipes/evaluation.py ablation
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
-adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent. All at
-128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real): of each person the
+adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and
+adapters. All at 128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real): of each person the
 first photo is erased, three others make ID_others.
 
-Resumable: a row that results/NAME-people.jsonl holds is not computed again, so few people today and more tomorrow is fine.
+Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Table:
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
     "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True),
-    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent"], 8),
+    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal"], 8),
 }
 
 

@@ -12,7 +12,6 @@ batch and row, in the folder --work, to be deleted when the encoder has been tra
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.experiment import Networks, load_networks, portrait, run_folder, write_json
 from guide_lib.inversion_methods import METHODS, Stage, invert_by
+from guide_lib.jsonlines import append_row, read_rows
 from guide_lib.metrics import reconstruction, render
 from guide_lib.perception.faces import align
 from guide_lib.perception.photos import load_photo
@@ -68,14 +68,13 @@ def all_rows(
 ) -> list[Row]:
     """The rows of every batch, name -> (photos, rows), method by method; those in rows.jsonl are not computed again."""
     path = folder / "rows.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    rows = read_rows(path)
     for method in STAGES:
         for batch, (photos, names) in tqdm(batches.items(), desc=method, dynamic_ncols=True):
             missing = names - {row["method"] for row in rows if row["batch"] == batch}
             for name, row in batch_rows(method, networks, encoder, photos, folder, missing):
                 rows.append({"batch": batch, "method": name} | row)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+                append_row(path, rows[-1])
     return [row for row in rows if row["batch"] in batches and row["method"] in batches[row["batch"]][1]]
 
 

@@ -21,6 +21,8 @@ from guide_lib.perception.faces import align
 
 LONGEST_SIDE = 2048  # px: larger photos are shrunk, which costs nothing at the sizes generated here
 SHORTEST_SIDE = 64  # px
+# What cameras and phones write; among Pillow's others is one that hands the file to Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 
 class Person(NamedTuple):
@@ -99,7 +101,7 @@ def _decode(file: BinaryIO, path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but not too large
-            with Image.open(file) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 photo = ImageOps.exif_transpose(opened)
                 photo.load()
                 return photo

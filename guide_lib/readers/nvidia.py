@@ -8,6 +8,7 @@ the parameters, buffers and settings are taken, and neither its source nor anyth
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import numpy as np
 
 from guide_lib.readers.common import Arrays, expect
 from guide_lib.readers.symbolic import Made, symbolic_pickle
-from guide_lib.readers.tensors import PARAMETER, STORAGES, TENSOR, older_file, tensor
+from guide_lib.readers.tensors import PARAMETER, STORAGES, TENSOR, Storage, older_file, tensor
 
 _FORMAT = "generator pickle"
 _PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
@@ -32,7 +33,7 @@ _NAMES |= {f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for m
 _NAMES |= {"numpy.ndarray"}
 # classes of modules and of their settings; they are only written down
 _CLASSES = ("torch.nn.modules.", "torch_utils.", "training.", "dnnlib.")
-_MAX_DEPTH, _MAX_MODULES, _MAX_SETTINGS = 32, 10_000, 10_000
+_MAX_DEPTH, _MAX_MODULES, _MAX_SETTINGS, _MAX_TEXT = 32, 10_000, 10_000, 1000
 _LEFT_OUT = object()
 
 
@@ -62,10 +63,10 @@ def nvidia_generator(content: bytes) -> NvidiaNetwork:
     expect("G_ema" in tree, _FORMAT, "there is no generator 'G_ema' in it")
     class_name, state = _module(tree["G_ema"])
     arrays: Arrays = {}
-    held = 0
+    held, storage = 0, functools.cache(_storage)  # many tensors may look at one storage
     for count, (prefix, part) in enumerate(_modules(state)):
         expect(count < _MAX_MODULES, _FORMAT, "it nests too many modules")
-        own = _tensors(part, prefix)
+        own = _tensors(part, prefix, storage)
         held += sum(array.nbytes for array in own.values())
         expect(held <= len(content), _FORMAT, "its tensors are larger than the file")
         arrays |= own
@@ -89,7 +90,8 @@ def _module(value: Any) -> tuple[str, dict[str, Any]]:
         class_name, state = meta.get("class_name"), meta.get("state")
     else:
         class_name, state = value.path.rsplit(".", 1)[-1], value.state
-    expect(isinstance(class_name, str) and isinstance(state, dict), _FORMAT, "a module in it is described oddly")
+    right = isinstance(class_name, str) and class_name.isprintable() and isinstance(state, dict)
+    expect(right, _FORMAT, "a module in it is described oddly")
     return class_name, state
 
 
@@ -109,7 +111,7 @@ def _check_name(name: Any) -> None:
     expect(right, _FORMAT, "a name in it is odd")
 
 
-def _tensors(state: dict[str, Any], prefix: str) -> Arrays:
+def _tensors(state: dict[str, Any], prefix: str, storage: Storage) -> Arrays:
     """The module's own parameters and those buffers that belong into a state dict."""
     passing = _members(state.get("_non_persistent_buffers_set", set()))
     own = {**_entries(state.get("_parameters", {})), **_entries(state.get("_buffers", {}))}
@@ -117,7 +119,7 @@ def _tensors(state: dict[str, Any], prefix: str) -> Arrays:
     for name, value in own.items():
         _check_name(name)
         if value is not None and name not in passing:
-            found[f"{prefix}{name}"] = tensor(value, _storage)
+            found[f"{prefix}{name}"] = tensor(value, storage)
     return found
 
 
@@ -156,7 +158,7 @@ def _plain(value: Any, budget: Iterator[int], depth: int = 0) -> Any:
     if isinstance(entries, dict):
         found = {str(key): _plain(item, budget, depth + 1) for key, item in entries.items()}
         return {key: item for key, item in found.items() if item is not _LEFT_OUT}
-    simple = value is None or isinstance(value, bool | int | str)
+    simple = value is None or isinstance(value, bool | int) or isinstance(value, str) and len(value) <= _MAX_TEXT
     return value if simple or isinstance(value, float) and math.isfinite(value) else _LEFT_OUT
 
 

@@ -35,8 +35,9 @@ def _ir_constant(layer: ElementTree.Element, binary: bytes) -> np.ndarray:
         offset, size = int(data.attrib["offset"]), int(data.attrib["size"])
     except (AttributeError, KeyError, ValueError) as error:
         refuse(IR, f"the constant {layer.get('name')!r} is described wrongly: {error!r}")
-    inside = offset >= 0 and size >= 0 and offset + size <= len(binary)
-    expect(inside and min(shape, default=1) >= 0, IR, f"{layer.get('name')!r} lies outside the binary file")
+    expect(len(shape) <= 8 and min(shape, default=1) > 0, IR, f"{layer.get('name')!r} has an odd shape")
+    inside = offset >= 0 and offset + size <= len(binary)
+    expect(inside, IR, f"{layer.get('name')!r} lies outside the binary file")
     expect(size == math.prod(shape) * dtype.itemsize, IR, f"{layer.get('name')!r} has a wrong size")
     return np.frombuffer(binary, dtype, count=math.prod(shape), offset=offset).reshape(shape).copy()
 
@@ -50,6 +51,7 @@ def openvino_constants(xml: bytes, binary: bytes) -> Arrays:
     root = _safe_xml(xml)
     expect(root.tag == "net" and root.get("version") == "10", IR, "it is not a version 10 network")
     constants: Arrays = {}
+    held = 0
     for layer in root.iterfind("layers/layer"):
         name = layer.get("name") or ""
         if layer.get("type") == "MatMul":
@@ -59,4 +61,6 @@ def openvino_constants(xml: bytes, binary: bytes) -> Arrays:
         if layer.get("type") == "Const":
             expect(name not in constants, IR, f"two constants are named {name!r}")
             constants[name] = _ir_constant(layer, binary)
+            held += constants[name].nbytes
+            expect(held <= len(binary), IR, "its constants are larger than the binary file")
     return constants

@@ -2,13 +2,13 @@
 
 import io
 import math
-import pickle
-import pickletools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from guide_lib.readers.common import Arrays, expect, refuse
+from guide_lib.readers.common import Arrays, expect
+from guide_lib.readers.symbolic import Made, Name, symbolic_pickle
 
 _FORMAT = "array pickle"
 # torchvision's positions of the convolutions in `alexnet().features` and `vgg16().features`, their output
@@ -24,78 +24,35 @@ _FEATURES = {
 }
 
 
-class _ArrayType:
-    """Stands for `numpy.ndarray` while reading: not callable, so a pickle cannot allocate through it."""
+_RECONSTRUCT = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
+_NDARRAY, _DTYPE = "numpy.ndarray", "numpy.dtype"
+_NAMES = {*_RECONSTRUCT, _NDARRAY, _DTYPE}
+_MAX_DEPTH, _MAX_PARTS = 8, 1000
 
 
-class _Array:
-    """What `numpy.core.multiarray._reconstruct` makes: an empty shell that takes the array's state."""
-
-    def __init__(self, kind: object, shape: object, typecode: object) -> None:
-        expect(kind is _ArrayType and shape == (0,) and typecode == b"b", _FORMAT, "an array starts oddly")
-        self.value: np.ndarray | None = None
-
-    def __setstate__(self, state: tuple[int, tuple[int, ...], Any, bool, bytes]) -> None:
-        _, shape, dtype, is_fortran, content = state
-        expect(isinstance(dtype, _Dtype) and isinstance(content, bytes), _FORMAT, "an array has no plain content")
-        expect(len(content) == math.prod(shape) * 4, _FORMAT, "an array has a wrong size")
-        order = "F" if is_fortran else "C"
-        self.value = np.ascontiguousarray(np.frombuffer(content, "<f4").reshape(shape, order=order))
-
-
-class _Dtype:
-    """What `numpy.dtype` makes: little-endian float32 and nothing else."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        expect(code == "f4", _FORMAT, f"it holds {code!r} numbers, not float32")
-
-    def __setstate__(self, state: tuple) -> None:
-        expect(state[1] == "<", _FORMAT, "its numbers are not little-endian")
+def _array(made: Made) -> np.ndarray:
+    """A float32 array from what numpy wrote about it: how it is made, then its shape, kind, order and content."""
+    begun = made.path in _RECONSTRUCT and made.args == (Name(_NDARRAY), (0,), b"b")
+    expect(begun and isinstance(made.state, tuple) and len(made.state) == 5, _FORMAT, "an array starts oddly")
+    _, shape, dtype, is_fortran, content = made.state
+    right = isinstance(dtype, Made) and dtype.path == _DTYPE and dtype.args[:1] == ("f4",)
+    right = right and isinstance(dtype.state, tuple) and dtype.state[1:2] == ("<",)
+    expect(right, _FORMAT, "its numbers are not little-endian float32")
+    right = isinstance(content, bytes) and isinstance(shape, tuple) and len(shape) <= 8
+    right = right and all(isinstance(size, int) and size > 0 for size in shape)
+    expect(right and len(content) == math.prod(shape) * 4, _FORMAT, "an array has a wrong size")
+    return np.ascontiguousarray(np.frombuffer(content, "<f4").reshape(shape, order="F" if is_fortran else "C"))
 
 
-# what protocols 2 and 3 need for arrays in dictionaries; others can claim sizes that exhaust the memory
-_OPCODES = frozenset(
-    {"PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "EMPTY_DICT", "SETITEM", "SETITEMS", "NONE"}
-    | {"EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"}
-    | {"BINUNICODE", "BININT", "BININT1", "BININT2", "NEWTRUE", "NEWFALSE", "SHORT_BINBYTES", "BINBYTES"}
-)
-
-
-def _check_opcodes(content: bytes) -> None:
-    """Refuse unusual instructions and absurd memo numbers before the pickle is followed."""
-    end = 0
-    for opcode, argument, position in pickletools.genops(content):
-        expect(opcode.name in _OPCODES, _FORMAT, f"it holds more than arrays: {opcode.name}")
-        expect(opcode.name != "LONG_BINPUT" or argument < 1 << 16, _FORMAT, "a number in it is absurd")
-        end = position + 1
-    expect(end == len(content), _FORMAT, "something follows its end")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows three names, which lead to the classes above; every other one is refused, never imported."""
-
-    _KNOWN = {
-        ("numpy.core.multiarray", "_reconstruct"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array,
-        ("numpy", "ndarray"): _ArrayType,
-        ("numpy", "dtype"): _Dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in self._KNOWN:
-            refuse(_FORMAT, f"it asks for {module}.{name}, and only arrays are allowed")
-        return self._KNOWN[module, name]
-
-
-def _flatten(tree: object, prefix: str = "") -> Arrays:
-    """Nested dictionaries of arrays as one dictionary with names like `a/b/c`."""
-    if isinstance(tree, _Array) and tree.value is not None:
-        return {prefix: tree.value}
-    expect(isinstance(tree, dict), _FORMAT, f"{prefix or 'its top level'} is a {type(tree).__name__}")
-    flat: Arrays = {}
+def _flatten(tree: Any, budget: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """Nested dictionaries of arrays as pairs of a name like `a/b/c` and an array."""
+    expect(next(budget, None) is not None, _FORMAT, "it holds too many parts")  # a few bytes can nest without end
+    if isinstance(tree, Made):
+        yield prefix, _array(tree)
+        return
+    expect(isinstance(tree, dict) and depth < _MAX_DEPTH, _FORMAT, "it holds more than arrays in dictionaries")
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}/{key}" if prefix else str(key))
-    return flat
+        yield from _flatten(value, budget, f"{prefix}/{key}" if prefix else str(key), depth + 1)
 
 
 def array_pickle(content: bytes) -> Arrays:
@@ -103,12 +60,16 @@ def array_pickle(content: bytes) -> Arrays:
 
     No name in the file is imported or called. Raises `GuideError` at anything but arrays in dictionaries.
     """
-    try:
-        _check_opcodes(content)
-        tree = _ArrayUnpickler(io.BytesIO(content)).load()
-    except (pickle.UnpicklingError, EOFError, TypeError, ValueError, AttributeError, LookupError) as error:
-        refuse(_FORMAT, f"it is damaged or holds more than arrays: {error}")
-    return _flatten(tree)
+    file = io.BytesIO(content)
+    tree = symbolic_pickle(file, _NAMES.__contains__)
+    expect(file.tell() == len(content), _FORMAT, "something follows its end")
+    arrays: Arrays = {}
+    held = 0
+    for name, array in _flatten(tree, iter(range(_MAX_PARTS))):
+        held += array.nbytes
+        expect(held <= len(content), _FORMAT, "its arrays are larger than the file")  # one array under many names
+        arrays[name] = array
+    return arrays
 
 
 def lpips_backbone(content: bytes, net: str) -> Arrays:

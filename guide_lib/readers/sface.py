@@ -24,8 +24,9 @@ def dequantise_blocks(quantised: np.ndarray, scale: np.ndarray, zero: np.ndarray
         "weights are not int8",
     )
     block = quantised.shape[axis] // max(scale.shape[axis], 1)
+    covered = tuple(size * block if at == axis else size for at, size in enumerate(scale.shape))
+    expect(scale.shape == zero.shape and covered == quantised.shape, _FORMAT, "blocks do not cover a weight")
     scale, zero = np.repeat(scale, block, axis), np.repeat(zero, block, axis)
-    expect(scale.shape == zero.shape == quantised.shape, _FORMAT, "blocks do not cover a weight")
     return (quantised.astype(np.float32) - zero.astype(np.float32)) * scale
 
 
@@ -43,7 +44,7 @@ def _load_graph(content: bytes) -> Any:
         graph = onnx.load_model_from_string(content).graph
     except DecodeError as error:
         refuse(_FORMAT, f"it is damaged: {error}")
-    external = any(tensor.external_data for tensor in graph.initializer)
+    external = any(tensor.external_data or tensor.data_location for tensor in graph.initializer)
     expect(not external, _FORMAT, "its weights lie in another file")
     return graph
 
@@ -53,10 +54,13 @@ def _constants(graph: Any) -> Arrays:
     from onnx import numpy_helper
 
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    held, made = sum(array.nbytes for array in values.values()), 0
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and all(name in values for name in node.input):
             quantised, scale, zero = (values[name] for name in node.input)
             values[node.output[0]] = dequantise_blocks(quantised, scale, zero, _attributes(node).get("axis", 1))
+            made += values[node.output[0]].nbytes
+            expect(made <= 4 * held, _FORMAT, "its weights are used twice")  # from 8 to 32 bits
         elif node.op_type == "Reshape" and all(name in values for name in node.input):
             array, shape = (values[name] for name in node.input)
             values[node.output[0]] = array.reshape(shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,13 +92,12 @@ def _mentioned(described: Any) -> dict[str, StorageKey]:
     return found
 
 
-def _numbers(file: BinaryIO, key: StorageKey) -> np.ndarray:
+def _numbers(file: io.BytesIO, key: StorageKey) -> np.ndarray:
     """A count, and that many numbers."""
     count, size = int.from_bytes(file.read(8), "little"), key.count * key.dtype.itemsize
-    expect(count == key.count >= 0, _FORMAT, "a storage has a wrong size")
-    content = file.read(size)
-    expect(len(content) == size, _FORMAT, "a storage has a wrong size")
-    return np.frombuffer(content, key.dtype)
+    left = file.getbuffer().nbytes - file.tell()
+    expect(count == key.count and 0 <= size <= left, _FORMAT, "a storage has a wrong size")
+    return np.frombuffer(file.read(size), key.dtype)
 
 
 def tensor(value: Any, storage: Storage) -> np.ndarray:
@@ -110,6 +109,7 @@ def tensor(value: Any, storage: Storage) -> np.ndarray:
     right = isinstance(value, Made) and value.path == TENSOR and len(value.args) >= 4
     expect(right, _FORMAT, "a tensor in it is something else")
     described, offset, shape, strides = value.args[:4]
+    expect(isinstance(described, Made | Persistent), _FORMAT, "a storage is described oddly")
     flat = storage(described)
     shape, strides = _counts(shape), _counts(strides)
     expect(len(shape) == len(strides) and isinstance(offset, int) and offset >= 0, _FORMAT, "a tensor has no shape")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from guide_lib.readers.common import Arrays, expect, refuse
+from guide_lib.readers.common import ZIP_ERRORS, Arrays, expect, refuse
 from guide_lib.readers.symbolic import Made, Name, Persistent, symbolic_pickle
 
 _FORMAT = "TorchScript"
@@ -24,21 +24,23 @@ _NAMES = {_TENSOR, "collections.OrderedDict", "torch.FloatStorage", "torch.jit._
 _ROOT, _LAYERS = "out_jit_module", "net.layers."
 _PARTS = ("weight", "beta", "mean", "var")  # of each convolution with its batch normalisation
 _CONVOLUTIONS = 94
+_MAX_MODULES = 10_000
 
 
 def _allowed(name: str) -> bool:
     return name in _NAMES or name.startswith("__torch__.")  # the classes of the archive's own code: only written down
 
 
-def _tensors(module: Made, prefix: str = "") -> Iterator[tuple[str, Made]]:
+def _tensors(module: Made, budget: Iterator[int], prefix: str = "") -> Iterator[tuple[str, Made]]:
     """Every tensor below a module by its dotted name, in the order of the pickle."""
+    expect(next(budget, None) is not None, _FORMAT, "it nests too many modules")
     expect(isinstance(module.state, dict) and prefix.count(".") < 16, _FORMAT, "a module in it is described oddly")
     for name, value in module.state.items():
         expect(isinstance(name, str) and re.fullmatch(r"\w+", name) is not None, _FORMAT, "a name in it is odd")
         if isinstance(value, Made) and value.path == _TENSOR:
             yield prefix + name, value
         elif isinstance(value, Made) and value.path.startswith("__torch__."):
-            yield from _tensors(value, f"{prefix}{name}.")
+            yield from _tensors(value, budget, f"{prefix}{name}.")
 
 
 def _array(tensor: Made, archive: zipfile.ZipFile) -> np.ndarray:
@@ -72,8 +74,14 @@ def torchscript_tensors(content: bytes) -> Arrays:
             file = io.BytesIO(_member(archive, "data.pkl"))
             root = symbolic_pickle(file, _allowed)
             expect(isinstance(root, Made), _FORMAT, "there is no module in it")
-            return {name: _array(tensor, archive) for name, tensor in _tensors(root)}
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            arrays: Arrays = {}
+            held = 0
+            for name, tensor in _tensors(root, iter(range(_MAX_MODULES))):
+                arrays[name] = _array(tensor, archive)
+                held += arrays[name].nbytes
+                expect(held <= len(content), _FORMAT, "its tensors are larger than the file")
+            return arrays
+    except (*ZIP_ERRORS, KeyError) as error:
         refuse(_FORMAT, f"it is damaged: {error!r}")
 
 
