@@ -6,9 +6,9 @@
     python data/recipes/evaluation.py ablation
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
-adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and
-adapters. All at 128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real): of each person the
-first photo is erased, three others make ID_others.
+adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA
+and adapters. All at 128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real):
+of each person the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 """
