@@ -60,6 +60,7 @@ def unlearn(args: argparse.Namespace) -> None:
 def invert(args: argparse.Namespace) -> None:
     """Find the latents of a photo, or of a folder of photos of one person; write latents, picture and numbers."""
     from guide_lib import experiment
+    from guide_lib.inversion_methods import with_steps
     from guide_lib.inversion_report import invert_person
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import Person, load_person, load_photo
@@ -76,7 +77,8 @@ def invert(args: argparse.Namespace) -> None:
             print(f"skipped: {reason}", file=sys.stderr)
         networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
         facts = {"skipped": person.skipped}
-        summary = invert_person(args.method, networks, person.names, person.photos, folder, facts)
+        method = args.method if args.steps is None else with_steps(args.method, args.steps)
+        summary = invert_person(method, networks, person.names, person.photos, folder, facts)
     for stage, values in summary.items():
         print(f"{stage:7}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
     print(f"look at {args.out / 'inversion.png'}")
@@ -213,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(invert)
     sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
     sub.add_argument("--method", choices=("optimise", "refine", "encoder", "pivotal"), default="optimise", help=HOW)
+    sub.add_argument("--steps", type=int, help="in W+, instead of the method's")
     sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
     network_options(sub, "runs/inversion")
     sub = command(compare)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -47,6 +47,12 @@ METHODS = {
     "optimise": Method(False, InversionSettings()),
     "pivotal": Method(False, InversionSettings(steps_w_plus=0), PivotalSettings(steps=150)),
 }
+
+
+def with_steps(method: str, steps_w_plus: int) -> Method:
+    """A method of `METHODS` with another number of steps in W+. Raises GuideError for an unknown method."""
+    known = _named(method)
+    return replace(known, optimisation=replace(known.optimisation, steps_w_plus=steps_w_plus))
 
 
 @dataclass(frozen=True)

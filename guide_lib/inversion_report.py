@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from guide_lib.checkpoint import save_tensors
 from guide_lib.experiment import Networks, write_json
-from guide_lib.inversion_methods import invert_by, reconstructions
+from guide_lib.inversion_methods import Method, invert_by, reconstructions
 from guide_lib.plots import image_grid
 
 
 def invert_person(
-    method: str,
+    method: str | Method,
     networks: Networks,
     names: Sequence[str],
     photos: Tensor,
@@ -44,7 +45,8 @@ def invert_person(
     save_tensors(folder / "inversion.safetensors", codes, {"names": json.dumps(list(names))})
     if "tuned" in stages:
         save_tensors(folder / "student.safetensors", stages["tuned"].generator.trainable_parameters())
-    setting = {"resolution": networks.generator.resolution, "method": method}
+    named = method if isinstance(method, str) else asdict(method)
+    setting = {"resolution": networks.generator.resolution, "method": named}
     write_json(folder / "metrics.json", summary | {"photos": each} | (facts or {}) | setting)
     columns = ["photo", *(f"{stage}: cosine {values['judge']:.2f}" for stage, values in summary.items())]
     rows = list(zip(photos.cpu(), *(r.pictures for r in seen.values()), strict=True))

@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import assets, experiment, inversion_methods
+from guide_lib import assets, experiment, inversion_methods, inversion_report
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
+from guide_lib.inversion import InversionSettings
 from guide_lib.perception.faces import align
 
 
@@ -151,6 +152,14 @@ def test_one_photo_is_inverted_and_not_a_second_time(tiny_networks, tmp_path, ca
     monkeypatch.setattr(inversion_methods, "inversion_steps", None)  # would fail if it were needed again
     assert main(argv) == 0
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_the_steps_in_w_plus_can_be_chosen(tiny_networks, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(inversion_report, "invert_by", lambda method, *args: asked.append(method) or {})
+    assert main(["invert", str(shipped("portrait.png")), "--steps", "7", "--out", str(tmp_path)]) == 0
+    assert asked[0].optimisation == InversionSettings(steps_w_plus=7) and not asked[0].encoder
+    assert json.loads((tmp_path / "metrics.json").read_text())["method"]["optimisation"]["steps_w_plus"] == 7
 
 
 def test_a_folder_is_inverted_photo_by_photo(tiny_networks, tmp_path, capsys):
