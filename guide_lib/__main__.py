@@ -6,13 +6,10 @@ import argparse
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from guide_lib.errors import GuideError
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load: --help need not wait for it
-    import torch
 
 HOW = (
     "the way from photo to latent: optimise (in W, then in W+), encoder (one pass), refine (encoder, then W+), "
@@ -32,8 +29,9 @@ def unlearn(args: argparse.Namespace) -> None:
     from guide_lib.unlearning import UnlearningSettings
 
     device = pick_device(args.device)
-    chosen = given(args, "steps", "learning_rate", "seed") | precision(args, device, args.preset == "fast")
-    settings = getattr(UnlearningSettings, args.preset)(**chosen)
+    chosen = given(args, "steps", "learning_rate", "seed") | precision(args)
+    preset = {"fast": partial(UnlearningSettings.fast, device), "paper": UnlearningSettings.paper}[args.preset]
+    settings = preset(**chosen)
     with experiment.run_folder(args.out) as folder:
         photo, facts = None, {}
         if args.person is None:
@@ -93,7 +91,7 @@ def compare(args: argparse.Namespace) -> None:
 
     device = pick_device(args.device)
     networks = experiment.load_networks(args.generator, args.resolution, device)
-    settings = UnlearningSettings.fast(**given(args, "steps"), **precision(args, device))
+    settings = UnlearningSettings.fast(device, **given(args, "steps"), **precision(args))
     with experiment.run_folder(args.out) as folder:
         rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, folder, args.people)
     print(table_of(summarise(rows)))
@@ -114,7 +112,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.real and not args.pairs:
         raise GuideError("--real compares with generated pictures; say how many with --pairs.")
     device = pick_device(args.device)
-    settings = UnlearningSettings.fast(**given(args, "steps", "seed"), **precision(args, device))
+    settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
     with experiment.run_folder(args.out) as folder:
         networks = experiment.load_networks(args.generator, args.resolution, device)
         flat = args.generator == "mobilestylegan-ffhq"
@@ -169,13 +167,9 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def precision(args: argparse.Namespace, device: torch.device, mixed: bool = True) -> dict[str, bool]:
-    """The precision asked for; else mixed if the preset wants it (`mixed`) and the device is faster that way."""
-    from guide_lib.runtime import computes_bfloat16
-
-    if args.precision:
-        return {"mixed_precision": args.precision == "mixed"}
-    return {"mixed_precision": mixed and computes_bfloat16(device)}
+def precision(args: argparse.Namespace) -> dict[str, bool]:
+    """The precision that was asked for; else it is the preset's."""
+    return {"mixed_precision": args.precision == "mixed"} if args.precision else {}
 
 
 def parser() -> argparse.ArgumentParser:
