@@ -352,7 +352,8 @@ def main() -> int:
     with limited() as folder:
         for name, target in TARGETS.items():
             begun = time.monotonic()
-            tried, found = explore(target, share, folder)
+            (folder / name).mkdir()
+            tried, found = explore(target, share, folder / name)
             print(f"| {name} | {time.monotonic() - begun:.0f} | {tried} | {len(found)} |", flush=True)
             everything |= {f"{name}: {wrong}": content for wrong, content in found.items()}
     for wrong, content in everything.items():

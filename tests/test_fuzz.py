@@ -29,7 +29,8 @@ def folder():
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_damaged_files_are_read_or_refused_in_one_sentence(name, folder):
-    target = fuzz.TARGETS[name]
+    target, folder = fuzz.TARGETS[name], folder / name
+    folder.mkdir(exist_ok=True)
     seeds = target.seeds()
     for content in seeds:
         try:
@@ -51,7 +52,8 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(name, folder):
 
 def refused(name: str, content: bytes, folder) -> str:
     """The sentence that refuses this input; it must come soon and cost little."""
-    target = fuzz.TARGETS[name]
+    target, folder = fuzz.TARGETS[name], folder / name
+    folder.mkdir(exist_ok=True)
     assert fuzz.finding(target, content, folder) is None
     with pytest.raises(GuideError) as refusal:
         target.read(content, folder)
