@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,7 +48,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     except (OSError, SafetensorError) as error:
         raise GuideError(f"Cannot write {path} ({error}); free some space or choose another folder.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -58,14 +60,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
         raise GuideError(f"{path} is damaged ({reason}); delete it to start the run afresh.") from error
-    if metadata.pop("crc32", None) != _checksum(tensors, metadata):
+    if metadata.get("crc32") not in (None, _checksum(tensors, metadata)):  # None: from before there were checksums
         raise GuideError(f"{path} is damaged (wrong checksum); delete it to start the run afresh.")
     return tensors, metadata
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """A flipped bit would otherwise go on in the weights, unseen."""
-    crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
+    facts = {key: value for key, value in metadata.items() if key != "crc32"}
+    crc = zlib.crc32(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         crc = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), crc)
@@ -99,6 +102,8 @@ def load_checkpoint(
         GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
     """
     saved, metadata = load_tensors(path)
+    if "crc32" not in metadata:
+        raise GuideError(f"{path} is damaged (no checksum); delete it to start the run afresh.")
     if metadata.get("fingerprint") != fingerprint:
         raise GuideError(f"{path} belongs to another run; use another folder, or delete it to start afresh.")
     with torch.no_grad():

@@ -8,6 +8,7 @@ Other files of the same two formats convert as well, to a place beside them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -109,7 +110,8 @@ def convert(source: Path, out: Path | None = None) -> Path:
         reason = getattr(error, "strerror", None) or str(error)[:160]
         raise GuideError(f"{out} cannot be written ({reason}); choose another with --out.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
     return out
 
 

@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import pickle
+import random
 import signal
 import sys
 import tempfile
@@ -26,8 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
 from PIL import Image
 from test_nvidia_reader import network_of, text
 from test_readers import TINY_BIN, TINY_IR
@@ -265,28 +264,34 @@ TARGETS: dict[str, Target] = {
 # --- damage, and what comes of it ---
 
 
-@st.composite
-def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+SIZES = (
+    b"\xff" * 4,
+    b"\xff" * 8,
+    (1 << 43).to_bytes(8, "little"),
+    b"9999999999999",
+)  # terabytes, in bits and in digits
+
+
+def damaged(seeds: list[bytes], rng: random.Random) -> bytes:
     """A seed with one to four changes, now and then noise alone."""
-    if draw(st.integers(0, 9)) == 0:
-        return draw(st.binary(max_size=300))
-    content = bytearray(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(len(content) - 1, 0)))
-        piece = slice(at, at + draw(st.integers(1, 64)))
-        kind = draw(st.sampled_from(["flip", "cut", "cut to the end", "insert", "double", "absurd"]))
-        if kind == "flip":
-            content[at : at + 1] = bytes(byte ^ draw(st.integers(1, 255)) for byte in content[at : at + 1])
-        elif kind == "cut":
-            del content[piece]
-        elif kind == "cut to the end":
+    if rng.randrange(10) == 0:
+        return bytes(rng.randrange(256) for _ in range(rng.randrange(300)))
+    content = bytearray(seeds[rng.randrange(len(seeds))])
+    for _ in range(rng.randrange(1, 5)):
+        at, length = rng.randrange(len(content) + 1), rng.randrange(1, 65)
+        kind = rng.randrange(6)
+        if kind == 0:
+            content[at : at + 1] = bytes(byte ^ rng.randrange(1, 256) for byte in content[at : at + 1])
+        elif kind == 1:
+            del content[at : at + length]
+        elif kind == 2:
             del content[at:]
-        elif kind == "insert":
-            content[at:at] = draw(st.binary(min_size=1, max_size=16))
-        elif kind == "double":
-            content[at:at] = content[piece]
-        else:  # a size of terabytes, in binary and in digits
-            size = draw(st.sampled_from([b"\xff" * 4, b"\xff" * 8, (1 << 43).to_bytes(8, "little"), b"9999999999999"]))
+        elif kind == 3:
+            content[at:at] = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 17)))
+        elif kind == 4:
+            content[at:at] = content[at : at + length]
+        else:
+            size = SIZES[rng.randrange(len(SIZES))]
             content[at : at + len(size)] = size
     return bytes(content)
 
@@ -326,23 +331,16 @@ def limited() -> Iterator[Path]:
 
 def explore(target: Target, seconds: float, folder: Path) -> tuple[int, dict[str, bytes]]:
     """Inputs tried in about so many seconds, and one example of each finding."""
-    seeds, tried, found, end = target.seeds(), 0, {}, time.monotonic() + seconds
+    seeds, found, end = target.seeds(), {}, time.monotonic() + seconds
     for content in seeds:  # imports what it needs, once, unwatched
         with contextlib.suppress(GuideError):
             target.read(content, folder)
-
-    def probe(content: bytes) -> None:
-        nonlocal tried
-        if time.monotonic() < end:
-            tried += 1
-            if wrong := finding(target, content, folder):
-                found.setdefault(wrong, content)
-
-    quiet = settings(max_examples=200, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    for number in itertools.count():
+    for tried in itertools.count():
         if time.monotonic() >= end:
             return tried, found
-        seed(number)(quiet(given(damaged(seeds))(probe)))()
+        content = damaged(seeds, random.Random(tried))
+        if wrong := finding(target, content, folder):
+            found.setdefault(wrong, content)
 
 
 def main() -> int:
@@ -354,7 +352,8 @@ def main() -> int:
     with limited() as folder:
         for name, target in TARGETS.items():
             begun = time.monotonic()
-            tried, found = explore(target, share, folder)
+            (folder / name).mkdir()
+            tried, found = explore(target, share, folder / name)
             print(f"| {name} | {time.monotonic() - begun:.0f} | {tried} | {len(found)} |", flush=True)
             everything |= {f"{name}: {wrong}": content for wrong, content in found.items()}
     for wrong, content in everything.items():

@@ -62,5 +62,5 @@ def openvino_constants(xml: bytes, binary: bytes) -> Arrays:
             expect(name not in constants, IR, f"two constants are named {name!r}")
             constants[name] = _ir_constant(layer, binary)
             held += constants[name].nbytes
-            expect(held <= len(binary), IR, "its constants are larger than the binary file")
+            expect(held <= 2 * len(binary), IR, "its constants are larger than the binary file")  # a few are shared
     return constants
