@@ -1,0 +1,96 @@
+"""Mixed precision: pictures may be coarse, latents and embeddings are not, and a run stays a run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from guide_lib import unlearning
+from guide_lib.generators.mobile import MobileStyleGAN
+from guide_lib.perception.identity import load_embedder
+from guide_lib.perception.perceptual import load_lpips
+from guide_lib.runtime import computes_bfloat16, full_precision, mixed_precision
+from guide_lib.unlearning import UnlearningSettings, unlearn
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """MobileStyleGAN at 128 px with random weights of about the size of the released ones."""
+    rng = torch.Generator().manual_seed(0)
+    network = MobileStyleGAN(128).requires_grad_(False)
+    for name, tensor in network.state_dict().items():
+        tensor.copy_(torch.randn(tensor.shape, generator=rng) * (0.05 if "mapping" in name else 0.5))
+    for layer in network.modules():
+        if hasattr(layer, "modulation"):
+            layer.modulation.weight.mul_(0.02)
+            layer.modulation.bias.fill_(1.0)
+    network.heads["128"].to_img.weight.mul_(0.1)
+    return network
+
+
+def test_only_what_is_asked_for_is_computed_coarsely():
+    a, b = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
+    exact = a @ b
+    with mixed_precision(CPU):
+        assert (a @ b).dtype == torch.bfloat16
+        with full_precision(CPU):
+            assert torch.equal(a @ b, exact)
+    with mixed_precision(CPU, enabled=False):
+        assert torch.equal(a @ b, exact)
+
+
+def test_latents_are_drawn_in_single_precision_and_pictures_are_not(generator):
+    ws = generator.sample(2, torch.Generator().manual_seed(2))
+    exact = generator.synthesis(ws)
+    with mixed_precision(CPU):
+        assert torch.equal(generator.sample(2, torch.Generator().manual_seed(2)), ws)
+        coarse = generator.synthesis(ws)
+    for now, before in ((coarse.image, exact.image), (coarse.features, exact.features)):
+        assert now.dtype == torch.float32
+        assert 1e-4 < (now - before).norm() / before.norm() < 0.05
+
+
+def test_embeddings_are_exact_and_lpips_is_close():
+    pictures = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    embedder, lpips = load_embedder(), load_lpips("alex")
+    with torch.no_grad():
+        exact, distance = embedder.embed(pictures), lpips(*pictures.split(1))
+        with mixed_precision(CPU):
+            assert torch.allclose(embedder.embed(pictures), exact, atol=1e-6)
+            assert lpips(*pictures.split(1)).item() == pytest.approx(distance.item(), rel=0.02)
+
+
+def test_a_step_in_mixed_precision_goes_where_one_in_single_goes(generator):
+    settings = UnlearningSettings(steps=2, learning_rate=1e-3, n_adjacent=1, n_global=1)
+    w_u, w_t = generator.sample(2, torch.Generator().manual_seed(4)).split(1)
+    networks = {"perceptual": load_lpips("alex"), "embedder": load_embedder()}
+    single, mixed = (
+        list(unlearn(generator, w_u, w_t, replace(settings, mixed_precision=flag), **networks))
+        for flag in (False, True)
+    )
+    for a, b in zip(single, mixed, strict=True):
+        assert b.losses["total"] == pytest.approx(a.losses["total"], rel=0.05)
+        assert b.losses != a.losses  # it really was computed otherwise
+    before, a, b = (g.trainable_parameters() for g in (generator, single[-1].student, mixed[-1].student))
+    moved = [torch.cat([(p[name] - before[name]).flatten() for name in before]) for p in (a, b)]
+    assert all(p.dtype == torch.float32 for p in b.values())
+    assert torch.cosine_similarity(*moved, dim=0) > 0.8
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_the_fast_preset_is_mixed_where_the_device_is_faster_so(able, monkeypatch):
+    monkeypatch.setattr(unlearning, "computes_bfloat16", lambda device: able)
+    assert UnlearningSettings.fast(CPU).mixed_precision is able
+    assert UnlearningSettings.fast().mixed_precision is False
+    assert UnlearningSettings.fast(CPU, mixed_precision=not able).mixed_precision is not able
+
+
+def test_a_processor_is_believed_what_it_says(monkeypatch):
+    for able in ({}, {"avx512_bf16": False}, {"avx512_bf16": True}, {"amx_bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
+        assert computes_bfloat16(CPU) is any(able.values())
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older PyTorch
+    assert computes_bfloat16(CPU) is False
+    assert computes_bfloat16(torch.device("mps")) is False
