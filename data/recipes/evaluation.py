@@ -7,8 +7,8 @@
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
 adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA
-and adapters. All at 128 px, with the preset `fast` in mixed precision. Out of domain are the ORL faces (grey, real):
-of each person the first photo is erased, three others make ID_others.
+and adapters. All at 128 px in mixed precision, with half the steps of the preset `fast` at twice its rate. Out of
+domain are the ORL faces (grey, real): of each person the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 """
@@ -34,6 +34,8 @@ from guide_lib.unlearning import UnlearningSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RESOLUTION, PAIRS, PHOTOS, ENLARGED = 128, 256, 4, 4
+# Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
+SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
 WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`, and all it needs to go on
 
 
@@ -80,7 +82,7 @@ def main() -> None:
     people = args.people or table.people
     networks = load_networks(resolution=RESOLUTION, device=device)
     measures = Measures(load_directions(device), load_inception(device), PAIRS, attacks=table.attacks)
-    settings = UnlearningSettings.fast(mixed_precision=True)
+    settings = UnlearningSettings.fast(**SHORT)
     kept = {name: args.out / f"{args.table}-{name}" for name in WRITTEN}
     with run_folder(args.work or Path("runs") / args.table) as folder:
         for name, result in kept.items():
