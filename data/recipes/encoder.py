@@ -1,6 +1,6 @@
 """Train the inversion encoder: writes mobilestylegan-ffhq-encoder.safetensors.
 
-    python data/recipes/encoder.py --bf16                # 35 minutes on two CPU cores, fewer on a GPU
+    python data/recipes/encoder.py --bf16                # half an hour on two CPU cores, less on a GPU
 
 Pairs (ws, G(ws)) are endless: the generator draws them at 128 px while the encoder trains. The encoder sees a picture
 as a camera might have taken it (light, blur, JPEG, a small misalignment) and must name the latent of the clean one.

@@ -47,7 +47,8 @@ class LPIPS(nn.Module):
         hidden, features = self.scaling(image), []
         for k, block in enumerate(self.slices):
             hidden = block(hidden)
-            features.append(_unit_channels(hidden.float()) * getattr(self, f"head{k}"))
+            weight = getattr(self, f"head{k}")
+            features.append(_unit_channels(hidden.to(weight.dtype)) * weight)  # hidden may be in half precision
         return features
 
     def distance(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
