@@ -25,7 +25,8 @@ from guide_lib.unlearning import unlearn
 
 # The command line itself, with small networks instead of the pretrained ones.
 CHILD = """
-import runpy, sys
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
 sys.path[:0] = {path!r}
 import torch.nn.functional as F
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
