@@ -32,7 +32,7 @@ from guide_lib.encoder import SIZE, Encoder
 from guide_lib.generators import Generator, load_generator
 from guide_lib.perception.identity import Embedder, load_embedder
 from guide_lib.perception.perceptual import LPIPS, load_lpips
-from guide_lib.runtime import keep_freed_memory, pick_device
+from guide_lib.runtime import keep_freed_memory, mixed_precision, pick_device
 
 SEED = 31_000  # the steps already done are added, so a resumed run meets new people
 CHECK_SEED = 32_000_000  # of the held-out people on whom progress is measured
@@ -66,7 +66,7 @@ class Pairs:
         where = torch.arange(self.next, self.next + count) % len(self.images)
         self.next += count
         ws = self.latent(count)
-        with torch.autocast(ws.device.type, torch.bfloat16, enabled=self.bf16):
+        with mixed_precision(ws.device, self.bf16):
             image = self.generator.synthesis(ws).image.float()
         self.latents[where] = ws.cpu()
         self.images[where] = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
@@ -204,7 +204,7 @@ def main() -> None:
     for parameter in heads + backbone:
         parameter.requires_grad_(True)
     optimizer = torch.optim.Adam([{"params": backbone, "share": 0.25}, {"params": heads, "share": 1.0}])
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=args.bf16)
+    precision = mixed_precision(device, args.bf16)
     state, done = args.out.with_suffix(".training.pt"), -1
     if state.exists():
         saved = torch.load(state, map_location="cpu", weights_only=True)
