@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,5 +20,6 @@ def recipe(name: str) -> ModuleType:
     """data/recipes/<name>.py, imported but not run."""
     spec = importlib.util.spec_from_file_location(f"recipe_{name}", DATA / "recipes" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their annotations
     spec.loader.exec_module(module)
     return module

@@ -1,6 +1,7 @@
 """The recipes' own logic on small stand-ins; what they train and measure at full size is in data/."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
 from guide_lib.inversion_methods import Method
 from guide_lib.perception.identity import load_embedder
+from guide_lib.perception.photos import load_person
 from guide_lib.pivotal import PivotalSettings
 
 SHORT = {
@@ -132,6 +134,34 @@ def test_orl_faces_are_enlarged_and_aligned(curves):
     photos, people = curves.aligned_faces(images)
     assert photos.shape == (2, 3, 256, 256) and people.tolist() == [0, 1]
     assert photos.std() > 0.1
+
+
+def test_photos_of_real_people_can_be_aligned_once_they_are_enlarged(tmp_path):
+    folder = recipe("evaluation").orl_folders(tmp_path, people=2)
+    assert sorted(path.name for path in folder.iterdir()) == ["orl01", "orl02"]
+    person = load_person(folder / "orl02", size=64)
+    assert person.names == ["0.png", "1.png", "2.png", "3.png"] and person.photos.std() > 0.1
+
+
+def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(networks, tmp_path, monkeypatch):
+    module = recipe("evaluation")
+    monkeypatch.setattr(module, "load_networks", lambda **_: networks)
+    monkeypatch.setattr(module, "load_directions", lambda _: None)
+    monkeypatch.setattr(module, "load_inception", lambda _: lambda images: images.flatten(1)[:, ::64])
+    monkeypatch.setattr(module, "PAIRS", 24)
+    monkeypatch.setattr(module, "SHORT", {"steps": 2})
+
+    def rows(people: int) -> list[str]:
+        made = ["main", "--scenarios", "random", "--methods", "GUIDE", "--people", f"{people}"]
+        work = tmp_path / f"{people}"  # a new one each time, as on another machine
+        monkeypatch.setattr(sys, "argv", ["evaluation.py", *made, "--work", f"{work}", "--out", f"{tmp_path}"])
+        module.main()
+        return (tmp_path / "main-people.jsonl").read_text().splitlines()
+
+    first = rows(1)
+    assert len(first) == 1 and rows(2)[0] == first[0] and len(rows(2)) == 2
+    assert (tmp_path / "main-table.md").read_text().count("random: GUIDE") == 1
+    assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
 
 
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):

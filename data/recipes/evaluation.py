@@ -20,7 +20,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
@@ -28,12 +27,13 @@ from guide_lib.comparison import Measures, evaluate_people
 from guide_lib.directions import load_directions
 from guide_lib.experiment import load_networks, run_folder
 from guide_lib.perception.inception import load_inception
+from guide_lib.perception.photos import enlarged
 from guide_lib.runtime import keep_freed_memory, pick_device
 from guide_lib.scenarios import SCENARIOS, chosen_methods
 from guide_lib.unlearning import UnlearningSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-RESOLUTION, PAIRS, PHOTOS, ENLARGED = 128, 256, 4, 4
+RESOLUTION, PAIRS, PHOTOS = 128, 256, 4
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
 WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`, and all it needs to go on
@@ -61,9 +61,7 @@ def orl_folders(folder: Path, people: int) -> Path:
     for person, pictures in enumerate(load_file(fetch("orl-faces"))["images"][:people].numpy(), start=1):
         (folder / f"orl{person:02d}").mkdir(parents=True, exist_ok=True)
         for k, picture in enumerate(pictures[:PHOTOS]):
-            grey = Image.fromarray(picture)
-            large = grey.resize((ENLARGED * grey.width, ENLARGED * grey.height), Image.Resampling.LANCZOS)
-            large.save(folder / f"orl{person:02d}" / f"{k}.png")
+            enlarged(picture).save(folder / f"orl{person:02d}" / f"{k}.png")
     return folder
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -31,9 +30,10 @@ from guide_lib.inversion_methods import Method, invert_by
 from guide_lib.metrics import render
 from guide_lib.perception.faces import align
 from guide_lib.perception.identity import Embedder
+from guide_lib.perception.photos import enlarged
 from guide_lib.runtime import keep_freed_memory, pick_device
 
-ENLARGED, SIZE, BATCH = 4, 256, 8
+SIZE, BATCH = 256, 8
 POINTS = 50  # of each curve that are written
 
 
@@ -42,10 +42,8 @@ def aligned_faces(images: np.ndarray) -> tuple[Tensor, np.ndarray]:
     photos, people = [], []
     for person, pictures in enumerate(tqdm(images, desc="aligning", dynamic_ncols=True)):
         for picture in pictures:
-            grey = Image.fromarray(picture)
-            large = grey.resize((ENLARGED * grey.width, ENLARGED * grey.height), Image.Resampling.LANCZOS)
             try:
-                photos.append(align(large.convert("RGB"), SIZE))
+                photos.append(align(enlarged(picture), SIZE))
             except GuideError:  # no face found, or two
                 continue
             people.append(person)

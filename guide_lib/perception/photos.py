@@ -76,6 +76,12 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
     return Person(names, torch.cat(photos), skipped)
 
 
+def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
+    """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: face detectors overlook faces of a data set's size."""
+    grey = Image.fromarray(pixels)
+    return grey.resize((times * grey.width, times * grey.height), Image.Resampling.LANCZOS).convert("RGB")
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise GuideError(f"There is no folder at {folder}; check the path.")
