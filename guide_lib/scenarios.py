@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
     ),
     "GUIDE by LoRA": Method(changes={"trained": "lora"}),
     "GUIDE by adapters": Method(changes={"trained": "adapters"}),
+    "GUIDE in single precision": Method(changes={"mixed_precision": False}),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
     **{f"N_a = {n}": Method(changes={"n_adjacent": n}) for n in (1, 4)},
@@ -82,6 +83,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
     "frugal": ["GUIDE by LoRA", "GUIDE by adapters"],
+    "precision": ["GUIDE in single precision"],
     "all": list(METHODS),
 }
 

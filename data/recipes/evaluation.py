@@ -7,8 +7,9 @@
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
 adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA
-and adapters. All at 128 px in mixed precision, with half the steps of the preset `fast` at twice its rate. Out of
-domain are the ORL faces (grey, real): of each person the first photo is erased, three others make ID_others.
+and adapters, single precision; everything else is computed in mixed precision, at 128 px, with half the steps of the
+preset `fast` at twice its rate. Out of domain are the ORL faces (grey, real): of each person the first photo is erased,
+three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 """
@@ -52,7 +53,7 @@ class Table:
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
     "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True),
-    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal"], 8),
+    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal", "precision"], 8),
 }
 
 

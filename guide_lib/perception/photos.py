@@ -77,7 +77,7 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
 
 
 def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
-    """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: face detectors overlook faces of a data set's size."""
+    """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: detectors overlook faces in small pictures."""
     grey = Image.fromarray(pixels)
     return grey.resize((times * grey.width, times * grey.height), Image.Resampling.LANCZOS).convert("RGB")
 
