@@ -1,12 +1,12 @@
 """What each way of inverting buys: writes results/inversion.json and results/inversion.md.
 
-    python data/recipes/inversion_table.py               # 64 faces, about an hour on two CPU cores, minutes on a GPU
-    python data/recipes/inversion_table.py --optimise 16                  # half an hour less
+    python data/recipes/inversion_table.py               # 64 faces, under two hours on two CPU cores, minutes on a GPU
+    python data/recipes/inversion_table.py --optimise 16 --pivotal 16     # an hour less
 
 Photos are held-out generated faces (256 px, truncation 1; no recipe trained on their seed) and the bundled portrait.
 Every method starts from the photo alone; LPIPS and the judge's cosine compare the photo with what the latent draws.
-Slow methods may see fewer faces: pivotal tuning, a minute or two for each, does. Resumable: one JSON line for each
-batch and row, in the folder --work, to be deleted when the encoder has been trained anew.
+Slow methods may be shown fewer faces. Resumable: one JSON line for each batch and row, in the folder --work, to be
+deleted when the encoder has been trained anew.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def held_out(networks: Networks, counts: dict[str, int], batch: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for method, count in (("encoder", 64), ("refine", 64), ("optimise", 64), ("pivotal", 8)):
-        text = f"generated faces for '{method}', whole batches of the same ones (default {count})"
-        parser.add_argument(f"--{method}", type=int, default=count, help=text)
+    for method in STAGES:
+        text = f"generated faces for '{method}', whole batches of the same ones (default 64)"
+        parser.add_argument(f"--{method}", type=int, default=64, help=text)
     parser.add_argument("--batch", type=int, default=8, help="photos inverted together")
     parser.add_argument("--work", type=Path, default=Path("runs/inversion-table"), help="where the rows are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results")
