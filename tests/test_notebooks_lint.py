@@ -25,7 +25,7 @@ SECTIONS = [
     "Further reading",
 ]
 WIDGET = "application/vnd.jupyter.widget-view+json"
-SETUP = "keep_freed_memory()"  # what the set-up cell ends with
+SETUP = "keep_freed_memory();"  # what the set-up cell ends with
 
 Rule = Callable[[NotebookNode], Iterator[str]]
 
