@@ -13,7 +13,7 @@ from scipy.stats import mannwhitneyu
 
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
 from guide_lib.errors import GuideError
-from guide_lib.perception.identity import Embedder, identity_cosine, load_embedder, load_judge
+from guide_lib.perception.identity import Embedder, PReLU, identity_cosine, load_embedder, load_judge
 
 PORTRAIT = "portrait.png"
 
@@ -82,6 +82,18 @@ def test_centring_separates_strangers(judge: Embedder, orl: tuple) -> None:
     off_diagonal = ~torch.eye(14, dtype=torch.bool)
     assert (raw @ raw.T)[off_diagonal].mean() > 0.75
     assert (centred @ centred.T)[off_diagonal].mean() < 0.4
+
+
+def test_prelu_is_pytorchs_with_both_gradients() -> None:
+    x, weight = torch.randn(2, 5, 4, 4), torch.rand(5)
+    results = []
+    for module in (PReLU(5), torch.nn.PReLU(5)):
+        module.weight.data.copy_(weight)
+        leaf = x.clone().requires_grad_()
+        module(leaf).square().sum().backward()
+        results.append((module(x), leaf.grad, module.weight.grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_sface_equals_the_onnx_reference(embedder: Embedder) -> None:

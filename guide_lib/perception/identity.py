@@ -48,6 +48,14 @@ _SHRINK = 112 / 188  # the same crop as a map from 512 px
 ARCFACE_CROP = np.array([[_SHRINK / 2, 0, _SHRINK * (0.25 - 32) - 0.5], [0, _SHRINK / 2, _SHRINK * (0.25 - 35) - 0.5]])
 
 
+class PReLU(nn.PReLU):
+    """nn.PReLU in half the time on a CPU, where its own backward pass computes the gradient of the slopes as well, be
+    they frozen or not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x) - self.weight[:, None, None] * F.relu(-x)
+
+
 class SFace(nn.Sequential):
     """[N,3,112,112] RGB in [-1,1] -> [N,128], not normalised. Layers have the released graph's names."""
 
@@ -82,7 +90,7 @@ class SFace(nn.Sequential):
         conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.add_module(f"{name}_conv2d", conv)
         self.add_module(f"{name}_batchnorm", nn.BatchNorm2d(c_out, eps=1e-3))
-        self.add_module(f"{name}_relu", nn.PReLU(c_out))
+        self.add_module(f"{name}_relu", PReLU(c_out))
 
     def forward(self, image: Tensor) -> Tensor:
         # The graph takes 0..255, subtracts 127.5 and divides by 128.
