@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -280,9 +280,11 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[
         yield scenario, method, [row for row in rows if (row["scenario"], row["method"]) == (scenario, method)]
 
 
-def table_of(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """The summary in Markdown; a metric that no row has gets no column, one that a method lacks a dash."""
-    columns = {key: label for key, label in COLUMNS.items() if any(key in entry for entry in summary.values())}
+def table_of(summary: Mapping[str, Mapping[str, Any]], keys: Collection[str] = COLUMNS) -> str:
+    """The summary in Markdown, or these of its columns; a metric that no row has gets none, one that a method lacks a
+    dash."""
+    present = {key for entry in summary.values() for key in entry if key in keys}
+    columns = {key: label for key, label in COLUMNS.items() if key in present}
     lines = ["| | people | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 2) + "|"]
     for name, entry in summary.items():
         cells = [str(Interval(**entry[key])) if key in entry else "-" for key in columns]

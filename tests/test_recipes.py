@@ -161,6 +161,8 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     first = rows(1)
     assert len(first) == 1 and rows(2)[0] == first[0] and len(rows(2)) == 2
     assert (tmp_path / "main-table.md").read_text().count("random: GUIDE") == 1
+    quoted = (tmp_path / "main.md").read_text()
+    assert quoted.startswith("| | people | ID (lower) | retention (higher) | FID_pre (lower) |")
     assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
 
 

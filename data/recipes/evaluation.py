@@ -1,4 +1,5 @@
-"""The tables of what was forgotten, what else changed and what an attacker recovers: writes results/NAME-*.
+"""The tables of what was forgotten, what else changed and what an attacker recovers: writes results/NAME-* and, for the
+README, results/NAME.md.
 
     python data/recipes/evaluation.py main               # about six hours on two CPU cores
     python data/recipes/evaluation.py main --people 4 --scenarios random
@@ -24,7 +25,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import Measures, evaluate_people
+from guide_lib.comparison import Measures, evaluate_people, summarise, table_of
 from guide_lib.directions import load_directions
 from guide_lib.experiment import load_networks, run_folder
 from guide_lib.perception.inception import load_inception
@@ -42,17 +43,19 @@ WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evalua
 
 @dataclass(frozen=True)
 class Table:
-    """scenarios, methods (names and groups), people a scenario, and whether every student is attacked."""
+    """scenarios, methods (names and groups), people a scenario, whether every student is attacked, columns to quote."""
 
     scenarios: tuple[str, ...]
     methods: list[str]
     people: int
     attacks: bool = False
+    quoted: tuple[str, ...] = ("id", "id_others", "retention", "fid_pre")
 
 
+ATTACKED = ("id", "reinverted_w", "reinverted_w_plus", "relearn_steps", "relearn_steps_control", "fingerprint_rank")
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
-    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True),
+    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, True, ATTACKED),
     "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal", "precision"], 8),
 }
 
@@ -90,10 +93,12 @@ def main() -> None:
         photos = orl_folders(folder / "orl", people)
         for scenario in args.scenarios or table.scenarios:
             methods = chosen_methods(args.methods or table.methods)
-            evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
+            rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
-    print(kept["table.md"].read_text(encoding="utf-8"))
+            quoted = table_of(summarise(rows), table.quoted)
+            (args.out / f"{args.table}.md").write_text(quoted + "\n", encoding="utf-8")
+            print(quoted)
 
 
 if __name__ == "__main__":
