@@ -4,8 +4,9 @@
     python benchmarks/step.py --generator eg3d-tiny          # random weights, CPU-seconds of one thread
 
 The sides live in processes of their own, since an allocator is chosen once for a process, and take one step each in
-turn, so that a slow minute of the machine slows all of them. All draw with the same generator. The naive side holds
-the graph of a whole step: eg3d-full takes over 20 GiB for each; `--sides` leaves some out.
+turn, so that a slow minute of the machine slows all of them. All draw with the same generator, and one of them with
+the memory format that PyTorch gives it (EG3D has no other). The naive side holds the graph of a whole step: eg3d-full
+takes over 20 GiB for each; `--sides` leaves some out.
 """
 
 from __future__ import annotations
@@ -45,14 +46,16 @@ RANDOM = {"eg3d-full": EG3DConfig(), "eg3d-tiny": TINY}
 
 @dataclass(frozen=True)
 class Side:
-    """One way to compute the same step."""
+    """One way to compute the same step. plain: the generator keeps PyTorch's own memory format."""
 
     library: bool = True
+    plain: bool = False
     keeps_memory: bool = True
     bfloat16: bool = False
 
 
 SIDES = {
+    "naive-plain": Side(library=False, plain=True, keeps_memory=False),
     "naive": Side(library=False, keeps_memory=False),
     "naive-kept": Side(library=False),
     "library": Side(),
@@ -78,6 +81,8 @@ class Case:
 
     def steps(self, side: Side) -> Iterator[Step]:
         generator, perceptual, embedder = self.networks()
+        if side.plain:
+            generator.synthesis_network.memory_format = torch.contiguous_format
         w_u = generator.sample(1, torch.Generator().manual_seed(1))
         settings = UnlearningSettings.paper(mixed_precision=side.bfloat16)
         method = unlearn if side.library else unlearn_naively
@@ -182,7 +187,7 @@ def pass_through(forward: Callable[[], Tensor], back: bool, bfloat16: bool) -> N
 def measure(generator: str, resolution: int | None, names: list[str], repeats: int) -> dict[str, object]:
     """Everything, for `report`."""
     able, random = computes_bfloat16(CPU), generator in RANDOM
-    names = [name for name in names if able or not SIDES[name].bfloat16]
+    names = [name for name in names if (able or not SIDES[name].bfloat16) and not (random and SIDES[name].plain)]
     case = Case(generator, resolution, threads=1 if random else None)
     sides = measure_sides(case, names, repeats)
     keep_freed_memory()

@@ -168,6 +168,8 @@ def distilled_head_rows(blocks: int) -> list[int]:
 class Synthesis(nn.Module):
     """The backbone: ws [N, 23, 512] -> the feature map after any number of blocks."""
 
+    memory_format = torch.channels_last  # the same numbers; depthwise convolutions are three times as fast on a CPU
+
     def __init__(self) -> None:
         super().__init__()
         self.input = nn.Parameter(torch.empty(1, BLOCK_WIDTHS[0], INPUT_SIZE, INPUT_SIZE))
@@ -178,8 +180,7 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, ws: Tensor, blocks: int) -> Tensor:
-        # Channels last: the same numbers, but depthwise convolutions are three times as fast on a CPU.
-        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=self.memory_format)
         x = self.conv1(x, ws[:, 0])
         for i in range(blocks):
             x = self.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])
