@@ -1,9 +1,12 @@
 """The benchmark of a step, without running it: its ratios, its tables, and how it counts operations."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
 from machine import counted_gflop
+from project import DATA
 from step_report import ratios, report, table
 
 
@@ -49,6 +52,14 @@ def test_the_report_states_time_memory_and_share_of_the_peak(measure, speed, sha
     assert "| naive / library | 2 | 1 | 3 |" in text
     assert "| LPIPS, forward | bfloat16 | 0.02 | 4 | 200 | 25 % |" in text
     assert "| bfloat16 | 800 |" in text
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_tables_of_the_documentation_are_the_stored_ones(size):
+    stored = json.loads((DATA / "results" / f"step-mobilestylegan-ffhq-{size}.json").read_text(encoding="utf-8"))
+    _, _, sides, pairs, *_ = report(stored).split("\n\n")
+    text = (DATA.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert sides in text and pairs in text
 
 
 @pytest.mark.parametrize("groups", [1, 4])
