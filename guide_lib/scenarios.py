@@ -63,6 +63,8 @@ METHODS: dict[str, Method] = {
     "GUIDE without local": Method(changes={"weight_local": 0.0}),
     "GUIDE without adjacency": Method(changes={"weight_adjacency": 0.0}),
     "GUIDE without global": Method(changes={"weight_global": 0.0}),
+    # Adjacency also pulls at w_u, twice as hard as the local loss; this is that pull without the neighbours.
+    "local x 3, no adjacency": Method(changes={"weight_local": 3.0, "weight_adjacency": 0.0}),
     # Nobody in place of the person: the identity term alone, with its sign turned, pushes G_u(w_u) away from G_s(w_u).
     "identity ascent": Method("self", changes=LOCAL_ONLY | {"distance": DistanceWeights(0.0, 0.0, -0.1)}),
     "identity ascent with global": Method(
@@ -83,7 +85,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
     "frugal": ["GUIDE by LoRA", "GUIDE by adapters"],
-    "precision": ["GUIDE in single precision"],
+    "control": ["local x 3, no adjacency", "GUIDE in single precision"],
     "all": list(METHODS),
 }
 
