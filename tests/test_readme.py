@@ -6,13 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from guide_lib.comparison import contrast
+from guide_lib.jsonlines import read_rows
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "data" / "results"
 
 
 def test_the_table_of_methods_is_the_stored_one():
-    assert (RESULTS / "unlearning.md").read_text(encoding="utf-8").strip() in README
+    assert (RESULTS / "main.md").read_text(encoding="utf-8").strip() in README
+
+
+def test_the_differences_between_methods_are_those_of_the_stored_people():
+    rows = read_rows(RESULTS / "main-people.jsonl")
+    others, kept = (contrast(rows, key, "GUIDE", "baseline") for key in ("id_others", "retention"))
+    assert f"{-others.mean:.2f} lower [{-others.high:.2f}, {-others.low:.2f}]" in README
+    assert f"{kept.mean:.2f} higher [{kept.low:.2f}, {kept.high:.2f}]" in README
 
 
 def test_the_table_of_inversions_is_the_stored_one():
