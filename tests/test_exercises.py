@@ -119,6 +119,7 @@ WRONG = [
     (ex.check_cosines, "shape", lambda a, b: F.cosine_similarity(a, b[:3])),
     (ex.check_rates, "swapped", lambda s, d, t: ((d >= t).float().mean(), (s >= t).float().mean())),
     (ex.check_rates, "rejected", lambda s, d, t: ((s < t).float().mean(), (d < t).float().mean())),
+    (ex.check_rates, "exactly at", lambda s, d, t: ((s > t).float().mean(), (d > t).float().mean())),
     (ex.check_rates, "two numbers", lambda s, d, t: 0.5),
     (ex.check_distance, "each pair has its own", lambda a, b, p, c: 0.01 * F.mse_loss(a, b) + p + 0.1 * (1 - c)),
     (ex.check_distance, "rewards strangers", lambda a, b, p, c: d_of(a, b, p, 1 - c)),

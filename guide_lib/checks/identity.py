@@ -24,14 +24,17 @@ def check_cosines(answer: Answer) -> str:
 
 def check_rates(answer: Answer) -> str:
     """`answer(same, different, threshold)` is the two shares that are accepted, (true, false)."""
-    same, different = torch.linspace(0.1, 0.9, 8), torch.linspace(-0.5, 0.5, 21)
-    got = answer(same, different, 0.42)
+    same, different = torch.arange(1, 9) / 8, torch.arange(-8, 13) / 16
+    threshold = 0.375  # one of each group lies exactly there
+    got = answer(same, different, threshold)
     if got is None or got is ...:
         return NOTHING
     if not isinstance(got, tuple | list) or len(got) != 2:
         return "Not yet: two numbers are expected, the true and the false accepts."
-    true, false = accept_rates(same, different, 0.42)
+    true, false = accept_rates(same, different, threshold)
+    above = [(group > threshold).float().mean().item() for group in (same, different)]
     mistakes = {
+        "a pair exactly at the threshold is accepted, too": above,
         "the two are swapped; the same pairs come first": (false, true),
         "these are the rejected shares; count what is at or above the threshold": (1 - true, 1 - false),
         "these are counts; divide by the number of pairs": (true * len(same), false * len(different)),
