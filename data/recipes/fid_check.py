@@ -1,6 +1,6 @@
 """Write data/results/fid_check.json: FID and KID of this package beside torchmetrics, on the same pictures.
 
-    python data/recipes/fid_check.py --count 2000        # the whole check: about 50 minutes on two CPU cores
+    python data/recipes/fid_check.py --count 2000        # the whole check: about ten minutes on two CPU cores
 
 Pictures of the generator and of a copy whose style layers were shaken, from the same latents. Both implementations use
 the same network for the features; all else, from streaming to the root of the matrix product, is their own.
