@@ -55,7 +55,7 @@ class Table:
 ATTACKED = ("id", "reinverted_w", "reinverted_w_plus", "relearn_steps", "relearn_steps_control", "fingerprint_rank")
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
-    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, True, ATTACKED),
+    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True, quoted=ATTACKED),
     "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal", "control"], 8),
 }
 
