@@ -239,7 +239,7 @@ class MobileStyleGAN(Generator):
             image = self.heads["1024"](features, ws[:, -1])
         else:
             image = self.heads[str(self.resolution)](features, ws[:, distilled_head_rows(blocks)])
-        return Rendering(image, features.float())
+        return Rendering(image, features)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         unused = tuple(f"layers.{i}." for i in range(BLOCKS_FOR[self.resolution], len(BLOCK_WIDTHS)))

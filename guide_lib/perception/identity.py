@@ -53,7 +53,8 @@ class PReLU(nn.PReLU):
     they frozen or not."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x) - self.weight[:, None, None] * F.relu(-x)
+        slope = self.weight[:, None, None]
+        return torch.addcmul(slope * x, F.relu(x), 1 - slope)
 
 
 class SFace(nn.Sequential):
