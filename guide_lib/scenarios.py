@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
     "identity ascent with global": Method(
         "self", changes={"weight_adjacency": 0.0, "distance": DistanceWeights(0.0, 0.0, -0.1)}
     ),
+    "GUIDE by styles": Method(changes={"trained": "styles"}),
     "GUIDE by LoRA": Method(changes={"trained": "lora"}),
     "GUIDE by adapters": Method(changes={"trained": "adapters"}),
     "GUIDE in single precision": Method(changes={"mixed_precision": False}),
@@ -84,7 +85,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "alpha": [name for name in METHODS if name.startswith("alpha = ")],
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
-    "frugal": ["GUIDE by LoRA", "GUIDE by adapters"],
+    "frugal": ["GUIDE by styles", "GUIDE by LoRA", "GUIDE by adapters"],
     "control": ["local x 3, no adjacency", "GUIDE in single precision"],
     "all": list(METHODS),
 }

@@ -46,7 +46,7 @@ class UnlearningSettings:
     walk: over this share of the steps the target walks from w_u to w_t in a straight line, 0 starts at w_t as the
     paper does. Few steps can follow a face that turns into another one little by little; they cannot jump.
     decay: let the learning rate fall to 0 along a cosine once the target has arrived; the paper keeps it constant.
-    trained: what learns: "weights" as in the paper, "lora" or "adapters" (see `guide_lib.variants`).
+    trained: what learns: "weights" as in the paper, "styles", "lora" or "adapters" (see `guide_lib.variants`).
     mixed_precision: compute pictures and LPIPS in bfloat16; weights, latents, embeddings and losses stay in single.
     alpha_max is in the paper's scale (see `guide_lib.targets.scale_to_rows`). A weight of 0 switches a loss off and
     saves its passes.

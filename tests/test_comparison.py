@@ -103,7 +103,7 @@ def test_methods_prepare_what_their_names_say():
     assert prepared("N_g = 4")[1].n_global == 4 and prepared("N_a = 1")[1].n_adjacent == 1
     for loss in ("local", "adjacency", "global"):
         assert prepared(f"GUIDE without {loss}")[1] == replace(SETTINGS, **{f"weight_{loss}": 0.0})
-    assert [prepared(name)[1].trained for name in GROUPS["frugal"]] == ["lora", "adapters"]
+    assert [prepared(name)[1].trained for name in GROUPS["frugal"]] == ["styles", "lora", "adapters"]
     assert {*GROUPS["d"], *GROUPS["alpha"]} == {
         "d = 0",
         "d = 5",

@@ -9,6 +9,7 @@ from guide_lib.generators import Rendering, View
 from guide_lib.losses import (
     Distance,
     DistanceWeights,
+    MeanSquare,
     adjacency_loss,
     adjacency_offsets,
     local_loss,
@@ -44,6 +45,21 @@ def test_distance_is_the_formula_for_every_pair_of_a_batch(world):
         assert got[k].item() == pytest.approx(
             formula(student.synthesis(ws[k : k + 1]), teacher.synthesis(ws[k : k + 1])), rel=1e-4
         )
+
+
+def test_the_mean_square_and_its_gradient():
+    x = torch.randn(3, 4, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    torch.testing.assert_close(MeanSquare.apply(x), x.square().mean((1, 2, 3)))
+    assert torch.autograd.gradcheck(MeanSquare.apply, x)
+
+
+def test_the_mean_square_of_rounded_numbers_is_summed_in_single_precision():
+    x = torch.randn(2, 64, 32, 32, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    got = MeanSquare.apply(x)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, x.float().square().mean((1, 2, 3)), rtol=1e-5, atol=0.0)
+    (3 * got).sum().backward()
+    torch.testing.assert_close(x.grad.float(), 6 * x.float() / x[0].numel(), rtol=1e-2, atol=0.0)
 
 
 @pytest.mark.parametrize("term", ["features", "perceptual", "identity"])

@@ -18,11 +18,12 @@ from guide_lib.variants import RANK, add_adapters, backbone_blocks, drop_adapter
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
 SETTINGS = {
+    "styles": UnlearningSettings(steps=40, learning_rate=1e-3, trained="styles"),
     "lora": UnlearningSettings(steps=40, learning_rate=3e-3, trained="lora"),
     "adapters": UnlearningSettings(steps=40, learning_rate=3e-3, trained="adapters"),
 }
-both = pytest.mark.parametrize("trained", ["lora", "adapters"])
-every = pytest.mark.parametrize("trained", ["weights", "lora", "adapters"])
+variants = pytest.mark.parametrize("trained", list(SETTINGS))
+every = pytest.mark.parametrize("trained", ["weights", *SETTINGS])
 
 
 def person(generator: TinyGenerator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +58,7 @@ def test_before_the_first_step_the_student_draws_what_the_generator_draws(traine
     assert_draws_the_same(training.student, generator)
 
 
-@both
+@pytest.mark.parametrize("trained", ["lora", "adapters"])  # one style of the small generator cannot
 def test_the_person_moves_to_the_target(trained):
     generator = DeepGenerator()
     w_u, w_t = person(generator)
@@ -65,6 +66,17 @@ def test_the_person_moves_to_the_target(trained):
     assert history[-1].losses["local"] < 0.5 * history[0].losses["local"]
     target, source = generator.synthesis(w_t).image, generator.synthesis(w_u).image
     assert (history[-1].student.synthesis(w_u).image - target).norm() < 0.7 * (source - target).norm()
+
+
+def test_only_the_style_layers_change():
+    generator = DeepGenerator()
+    before = {name: t.clone() for name, t in generator.state_dict().items()}
+    training = start_training("styles", generator, torch.Generator())
+    assert {name for name, p in training.student.named_parameters() if p.requires_grad} == {"backbone.bias"}
+    *_, last = steps_of(generator, SETTINGS["styles"])
+    assert_same_bits(generator.state_dict(), before)
+    after = last.student.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {"backbone.bias"}
 
 
 def test_lora_changes_the_matrices_by_no_more_than_its_rank_and_nothing_else():
@@ -153,7 +165,7 @@ def test_an_adapter_takes_four_steps_of_euler():
     torch.testing.assert_close(adapter(x.view(1, 5, 1, 1)).flatten(), pixels, rtol=1e-4, atol=1e-4)
 
 
-@both
+@variants
 def test_stopping_and_resuming_gives_the_same_bits(trained, tmp_path):
     generator, path, settings = DeepGenerator(), tmp_path / "checkpoint.safetensors", SETTINGS[trained]
     *_, whole = steps_of(generator, settings)
@@ -170,7 +182,7 @@ def test_stopping_and_resuming_gives_the_same_bits(trained, tmp_path):
         next(unlearn(DeepGenerator(seed=1), *person(generator), settings, **NETWORKS, checkpoint=path))
 
 
-@both
+@variants
 def test_a_student_is_a_generator_like_any_other(trained):
     *_, last = steps_of(DeepGenerator(), SETTINGS[trained])
     student = last.student
@@ -208,7 +220,9 @@ def test_adapters_follow_the_blocks_of_mobilestylegan_and_change_nothing_at_firs
     assert not torch.equal(generator.synthesis(ws).features, before.features)
 
 
-@pytest.mark.parametrize("trained, count", [("weights", 6_894_336), ("lora", 87_040), ("adapters", 1_183_232)])
+@pytest.mark.parametrize(
+    "trained, count", [("weights", 6_894_336), ("styles", 3_086_208), ("lora", 87_040), ("adapters", 1_183_232)]
+)
 def test_so_many_numbers_learn_at_256_px(trained, count):
     with torch.device("meta"):
         generator = MobileStyleGAN(256)
@@ -230,7 +244,7 @@ def test_adapters_follow_the_blocks_of_eg3d():
 
 
 def test_what_cannot_be_trained_is_one_sentence():
-    with pytest.raises(GuideError, match="'lore' can be trained; choose one of: weights, lora, adapters"):
+    with pytest.raises(GuideError, match="'lore' can be trained; choose one of: weights, styles, lora, adapters"):
         next(steps_of(DeepGenerator(), replace(SETTINGS["lora"], trained="lore")))
     with pytest.raises(GuideError, match="TinyGenerator has no blocks for adapters"):
         next(steps_of(TinyGenerator(), SETTINGS["adapters"]))

@@ -7,8 +7,8 @@ README, results/NAME.md.
     python data/recipes/evaluation.py ablation
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
-adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA
-and adapters, a stronger local loss in place of adjacency, single precision. But for the last, everything is computed in
+adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, style
+layers alone, LoRA and adapters, a stronger local loss in place of adjacency, single precision. But for the last, everything is computed in
 mixed precision, at 128 px, with half the steps of the preset `fast` at twice its rate. Out of domain are the ORL faces
 (grey, real): of each person the first photo is erased, three others make ID_others.
 
