@@ -8,9 +8,9 @@ README, results/NAME.md.
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
 adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, style
-layers alone, LoRA and adapters, a stronger local loss in place of adjacency, single precision. But for the last, everything is computed in
-mixed precision, at 128 px, with half the steps of the preset `fast` at twice its rate. Out of domain are the ORL faces
-(grey, real): of each person the first photo is erased, three others make ID_others.
+layers alone, LoRA and adapters, a stronger local loss in place of adjacency, single precision. But for the last,
+everything is computed in mixed precision, at 128 px, with half the steps of the preset `fast` at twice its rate. Out of
+domain are the ORL faces (grey, real): of each person the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 """
