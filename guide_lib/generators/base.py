@@ -29,9 +29,9 @@ class View:
 class Rendering:
     """What one pass of a generator gives.
 
-    image: [N, 3, S, S], RGB, about [-1, 1].
-    features: [N, C, h, w], what the first term of the distance D compares (tri-planes in three dimensions,
-        the feature map under the image head in two).
+    image: [N, 3, S, S], RGB, about [-1, 1], in single precision.
+    features: [N, C, h, w], what the first term of the distance D compares (tri-planes in three dimensions, the feature
+        map under the image head in two); bfloat16 where they were computed so.
     """
 
     image: Tensor
