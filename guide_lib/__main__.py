@@ -40,6 +40,8 @@ def unlearn(args: argparse.Namespace) -> None:
         networks = experiment.load_networks(args.generator, args.resolution, device, args.embedder, args.judge)
         if args.quirks:
             networks = replace(networks, generator=as_released(networks.generator))
+        if args.compile:
+            networks.generator.compile()
         if photo is None:
             w_u = experiment.sample_person(networks.generator, args.person)
         else:
@@ -202,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
     sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")
     sub.add_argument("--quirks", action="store_true", help="EG3D: with the accidents of the authors' script")
+    sub.add_argument("--compile", action="store_true", help="translate the generator by torch.compile first (CUDA)")
     sub.add_argument("--embedder", choices=("sface", "arcface"), default="sface", help="the recogniser in the loss")
     sub.add_argument("--judge", choices=("dlib", "facenet"), default="dlib", help="the recogniser that measures")
     precision_option(sub)

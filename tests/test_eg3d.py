@@ -1,5 +1,6 @@
 """The tri-plane generator against reference values, its renderer against explicit loops and closed forms."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -366,3 +367,19 @@ def test_a_random_network_of_any_size_is_unlearned():
     changed = {name for name, tensor in last.student.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == set(teacher.trainable_parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_a_compiled_generator_draws_and_learns_the_same():
+    """Its students are compiled as well. The backend is the one that needs no compiler: it changes how, not what."""
+    plain, compiled = tiny64(), copy.deepcopy(tiny64())
+    compiled.compile(backend="aot_eager")
+    ws, view = IO["mapping.ws"][:1], View(yaw=5.0)
+    torch.testing.assert_close(compiled.picture(ws, view), plain.picture(ws, view), rtol=1e-4, atol=1e-5)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    students = plain.student(), compiled.student()
+    for student in students:
+        student.picture(ws, view).square().sum().backward()
+    for p, q in zip(*(student.trainable_parameters().values() for student in students), strict=True):
+        torch.testing.assert_close(q.grad, p.grad, rtol=1e-3, atol=1e-3 * p.grad.abs().max().item() + 1e-12)
+    translated = [part._compiled_call_impl is not None for part in students[1].drawing_parts()]
+    assert translated == [True] * 3 and all(part._compiled_call_impl is None for part in plain.drawing_parts())

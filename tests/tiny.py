@@ -41,6 +41,9 @@ class TinyGenerator(Generator):
     def is_style(self, name: str) -> bool:
         return name == "backbone.bias"  # not a style layer, but a second kind of parameter
 
+    def drawing_parts(self) -> list[nn.Module]:
+        return [self.backbone, self.head]
+
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         return [View()] * n
 

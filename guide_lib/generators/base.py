@@ -63,6 +63,7 @@ class Generator(nn.Module, ABC):
     w_avg: Tensor
     drawn_at_once: int = 64
     offset_dtype: torch.dtype = torch.float32
+    _compiled_by: dict[str, object] | None = None  # the options of `compile`, once it was called
 
     @abstractmethod
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
@@ -84,6 +85,10 @@ class Generator(nn.Module, ABC):
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """Draw n cameras; a flat generator gives n frontal ones."""
 
+    @abstractmethod
+    def drawing_parts(self) -> list[nn.Module]:
+        """The modules that do nearly all of the work of `synthesis`, for `compile`."""
+
     def judging_views(self) -> list[View]:
         """The cameras from which a person's identity is judged; a flat generator has one."""
         return [View()]
@@ -103,4 +108,16 @@ class Generator(nn.Module, ABC):
         student = copy.deepcopy(self).requires_grad_(False)
         for parameter in student.trainable_parameters().values():
             parameter.requires_grad_(True)
+        if self._compiled_by is not None:
+            student.compile(**self._compiled_by)  # a copy leaves compiled code behind
         return student
+
+    def compile(self, **options: object) -> None:
+        """Let torch.compile (which takes the options) translate what draws, in this network and in its students.
+
+        The first pictures take a minute or more, later ones the less, the more a GPU waits between small operations. On
+        a CPU it needs a C++ compiler and gains little.
+        """
+        for part in self.drawing_parts():
+            part.compile(**options)
+        self._compiled_by = options

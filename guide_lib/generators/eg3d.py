@@ -210,6 +210,9 @@ class EG3D(Generator):
     def is_style(self, name: str) -> bool:
         return ".affine." in name
 
+    def drawing_parts(self) -> list[nn.Module]:
+        return [self.backbone.synthesis, self.decoder, self.superresolution]
+
     def judging_views(self) -> list[View]:
         return [View(float(yaw), PITCH) for yaw in JUDGING_YAWS]
 

@@ -249,6 +249,9 @@ class MobileStyleGAN(Generator):
     def is_style(self, name: str) -> bool:
         return ".modulation." in name
 
+    def drawing_parts(self) -> list[nn.Module]:
+        return [self.synthesis_network, *self.heads.values()]
+
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         return [View()] * n
 

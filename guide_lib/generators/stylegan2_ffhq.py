@@ -68,5 +68,8 @@ class StyleGAN2(Generator):
     def is_style(self, name: str) -> bool:
         return ".affine." in name
 
+    def drawing_parts(self) -> list[nn.Module]:
+        return [self.backbone.synthesis]
+
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         return [View()] * n
