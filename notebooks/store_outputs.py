@@ -3,8 +3,8 @@
     python notebooks/store_outputs.py [00_unlearn_a_face.ipynb ...]
 
 What is stored is what a reader needs: no widget state (GitHub would refuse the file), no clock times (every run
-would be a change), progress bars as they end. How long each took goes into data/results/notebooks.json, and from there
-into the README's table.
+would be a change), progress bars as they end. How long each took goes into its first cell, into
+data/results/notebooks.json, and from there into the README's table.
 """
 
 import json
@@ -22,15 +22,17 @@ README = FOLDER.parent / "README.md"
 TIMES = FOLDER.parent / "data" / "results" / "notebooks.json"
 
 
-def store_outputs(path: Path) -> float:
+def store_outputs(path: Path) -> int:
     """Execute one notebook in place and return the seconds it took; an error leaves the file as it was."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     options = {"store_widget_state": False, "record_timing": False, "coalesce_streams": True}
     started = time.monotonic()
     NotebookClient(notebook, timeout=1800, kernel_name="python3", resources=resources, **options).execute()
+    seconds = round(time.monotonic() - started)
+    notebook.cells[0].source = stated(notebook.cells[0].source, seconds)
     nbformat.write(notebook, path)
-    return time.monotonic() - started
+    return seconds
 
 
 def in_words(seconds: float) -> str:
@@ -44,10 +46,15 @@ def quoted(readme: str, times: dict[str, int]) -> str:
     return row.sub(lambda m: f"{m[1]} {in_words(times[m[2]])} |" if m[2] in times else m[0], readme)
 
 
-def record(name: str, seconds: float) -> None:
+def stated(source: str, seconds: float) -> str:
+    """A notebook's first cell with this time in its table."""
+    return re.sub(r"compute for .+? on two CPU cores", f"compute for {in_words(seconds)} on two CPU cores", source)
+
+
+def record(name: str, seconds: int) -> None:
     """Write one notebook's time into the table and the README."""
     times = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
-    times = dict(sorted({**times, name: round(seconds)}.items()))
+    times = dict(sorted({**times, name: seconds}.items()))
     TIMES.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
     README.write_text(quoted(README.read_text(encoding="utf-8"), times), encoding="utf-8")
 
@@ -58,4 +65,4 @@ if __name__ == "__main__":
     for path in [FOLDER / name for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
         seconds = store_outputs(path)
         record(path.name, seconds)
-        print(f"{path.name}: {seconds:.0f} s")
+        print(f"{path.name}: {seconds} s")

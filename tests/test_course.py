@@ -151,6 +151,14 @@ def test_times_in_the_readme_are_the_stored_ones():
     assert sum(times.values()) <= 25 * 60
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_states_the_stored_time(path):
+    first = nbformat.read(path, as_version=4).cells[0].source
+    seconds = json.loads(store.TIMES.read_text(encoding="utf-8"))[path.name]
+    assert f"compute for {store.in_words(seconds)} on two CPU cores" in first
+    assert store.stated(first, seconds) == first != store.stated(first, 2 * seconds)
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(14.4, "14 s"), (89, "89 s"), (90, "1.5 min"), (238, "4 min")])
 def test_times_are_rounded_as_one_would_say_them(seconds, words):
     assert store.in_words(seconds) == words
