@@ -100,9 +100,17 @@ def test_fully_connected(case, lr):
     close(stylegan2.activate(found) if case == "lrelu" else found, f"fc/{case}/y")
 
 
-def test_activation_clamps_after_its_gain():
-    found = stylegan2.activate(torch.tensor([-10.0, -1.0, 0.5, 10.0]), clamp=1.0)
-    torch.testing.assert_close(found, torch.tensor([-1.0, -0.2 * math.sqrt(2), 0.5 * math.sqrt(2), 1.0]))
+def test_a_styled_convolution_adds_its_offset_then_activates_with_the_gain_then_clamps(rng):
+    conv = stylegan2.StyledConv(4, 5, 3, 6, clamp=0.7).requires_grad_(False)
+    stylegan2.initialise(conv, rng)
+    conv.noise_strength.fill_(0.3)
+    conv.bias.copy_(torch.randn(5, generator=rng))
+    x, w = torch.randn(2, 4, 6, 6, generator=rng), torch.randn(2, 3, generator=rng)
+    linear = stylegan2.modulated_conv2d(x, conv.weight, conv.affine(w))
+    linear = linear + conv.bias[:, None, None] + 0.3 * conv.noise_const
+    expected = (math.sqrt(2) * torch.where(linear > 0, linear, 0.2 * linear)).clamp(-0.7, 0.7)
+    assert 0.1 < (expected.abs() == 0.7).float().mean() < 0.9
+    torch.testing.assert_close(conv(x, w), expected)
 
 
 def small_network(seed: int = 0) -> StyleGAN2:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 # Per-pixel noise: the stored map, none, or fresh draws from a CPU generator.
 Noise: TypeAlias = Literal["const", "none"] | torch.Generator
+GAIN = math.sqrt(2)  # of every leaky ReLU: keeps the variance
 MAPPING_LR = 0.01  # the mapping network learns a hundred times slower than the rest
 
 
@@ -46,20 +47,25 @@ def unit_second_moment(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-def activate(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU of slope 0.2 with a gain of sqrt 2 that keeps the variance; then limited to +-clamp."""
-    x = F.leaky_relu(x, 0.2) * math.sqrt(2)
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2 times `GAIN`."""
+    return F.leaky_relu(x, 0.2) * GAIN
+
+
+def limited(x: Tensor, clamp: float | None) -> Tensor:
+    """x between -clamp and clamp; None is no limit."""
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def modulated_conv2d(
-    x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: Tensor | None = None
+    x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: Tensor | None = None, gain: float = 1.0
 ) -> Tensor:
-    """Convolution whose weight is scaled per picture: weight * styles, then to unit norm per output channel.
+    """Convolution whose weight is scaled per picture: weight * styles, then to norm `gain` per output channel.
 
-    x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]. With a low-pass filter `up` [4, 4] the output has twice
-    the size. Scaling the channels before and after one shared convolution equals scaling the weight (equations 1
-    and 3 of the paper) and needs no weight per picture; the norm only needs the weight's squares summed over taps.
+    x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]; without `demodulate` there is no norm, and no gain. With a
+    low-pass filter `up` [4, 4] the output has twice the size. Scaling the channels before and after one shared
+    convolution equals scaling the weight (equations 1 and 3 of the paper) and needs no weight per picture; the norm
+    only needs the weight's squares summed over taps.
     """
     if demodulate and x.dtype == torch.float16:
         # Demodulation undoes any scale; this one keeps half precision from overflowing on the way.
@@ -75,7 +81,7 @@ def modulated_conv2d(
     if not demodulate:
         return y
     energy = styles.square() @ weight.square().sum((2, 3)).T
-    return y * torch.rsqrt(energy + 1e-8).to(y.dtype)[:, :, None, None]
+    return y * (gain * torch.rsqrt(energy + 1e-8)).to(y.dtype)[:, :, None, None]
 
 
 class FullyConnected(nn.Module):
@@ -134,14 +140,16 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.empty(size, size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise = "const") -> Tensor:
-        x = modulated_conv2d(x, self.weight, self.affine(w), up=self.resample_filter if self.up else None)
+        # The gain of the activation goes in front of it, into the norm and the offset: a pass over the picture less.
+        up = self.resample_filter if self.up else None
+        x = modulated_conv2d(x, self.weight, self.affine(w), up=up, gain=GAIN)
         offset = self.bias[:, None, None]
         if noise == "const":
             offset = offset + self.noise_const * self.noise_strength
         elif noise != "none":
             drawn = torch.randn(len(x), 1, *self.noise_const.shape, generator=noise)
             offset = offset + drawn.to(self.noise_const) * self.noise_strength
-        return activate(x + offset.to(x.dtype), self.clamp)
+        return limited(F.leaky_relu(x + (GAIN * offset).to(x.dtype), 0.2, inplace=True), self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -157,7 +165,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         x = modulated_conv2d(x, self.weight, self.affine(w) * self.gain, demodulate=False)
         x = x + self.bias.to(x.dtype)[:, None, None]
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        return limited(x, self.clamp)
 
 
 class SynthesisBlock(nn.Module):
