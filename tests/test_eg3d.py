@@ -247,6 +247,18 @@ def test_a_thin_wall_is_found():
     assert (colours[:, 0] < -0.9).all() and (colours[:, 1] > 0.95).all()
 
 
+def test_samples_are_not_kept_for_the_way_back():
+    """What autograd keeps of a rendering is the planes and the rays, not their many samples."""
+    generator, planes, kept = tiny64(), IO["planes.const"][:1].clone().requires_grad_(), []
+    rays = [part[:1] for part in cameras.pixel_rays(POSES, INTRINSICS, 16)]
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t)
+    with hooks:
+        colours, _ = volume.render(lambda x: generator.decoder(look_up(planes, x)), *rays, TINY64.sampling)
+    assert sum(kept) < 0.1 * 256 * 24 * 16, "256 rays, 24 samples, 16 features"
+    colours.square().sum().backward()
+    assert planes.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("mode", JITTERS)
 def test_the_size_of_a_pass_bounds_memory_and_changes_nothing(mode):
     generator, planes = tiny64(), IO["planes.const"][:1]

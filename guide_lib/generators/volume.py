@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+T = TypeVar("T")
 Field: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -112,10 +114,18 @@ def render(
     count, size = origins.shape[1], sampling.rays_at_once
     pieces = (jitter or Jitter.middle(sampling)).split(count, size, origins)
     rays = zip(origins.split(size, dim=1), directions.split(size, dim=1), pieces, strict=True)
-    parts = [_render_some(field, *some, sampling) for some in rays]
+    parts = [_recomputed(_render_some, field, *some, sampling) for some in rays]
     colours, depth = (torch.cat(tensors, dim=-1) for tensors in list(zip(*parts, strict=True))[:2])
     nearest, farthest = min(part[2] for part in parts), max(part[3] for part in parts)
     return colours, depth.nan_to_num(nan=float("inf")).clamp(nearest, farthest)
+
+
+def _recomputed(function: Callable[..., T], *args: object) -> T:
+    """function(*args); for the way back only the arguments are kept, and it is computed again then.
+
+    With its samples a picture of EG3D's would keep 1 GiB more; the repetition takes a few hundredths of a step's time.
+    """
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
 def _render_some(
