@@ -7,7 +7,11 @@ import torch
 import torch.nn.functional as F
 from machine import counted_gflop
 from project import DATA
+from scaling import erase_many, people_figure, pictures_figure
 from step_report import ratios, report, table
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+
+from guide_lib.experiment import Networks
 
 
 def test_ratios_are_taken_round_by_round():
@@ -78,3 +82,20 @@ def test_a_convolution_costs_once_forward_and_twice_backward_whatever_its_groups
 
 def test_a_matrix_product_counts_its_multiplications_and_additions():
     assert counted_gflop(lambda: torch.ones(3, 5) @ torch.ones(5, 7)) == pytest.approx(2 * 3 * 5 * 7 / 1e9)
+
+
+def test_every_person_costs_time_memory_and_disk(tmp_path):
+    networks = Networks(TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=8))
+    costs = erase_many(networks, 3, tmp_path)
+    assert {key: len(values) for key, values in costs.items()} == {"seconds": 3, "resident_mib": 3, "disk_mib": 3}
+    assert all(value > 0 for values in costs.values() for value in values)
+    sizes = [file.stat().st_size for file in (tmp_path / "2").iterdir()]
+    assert costs["disk_mib"][2] == pytest.approx(sum(sizes) / 2**20)
+
+
+def test_the_figures_of_scaling_show_each_cost():
+    flat = {"seconds": [2.0] * 6, "resident_mib": [900.0] * 6, "disk_mib": [30.0] * 6}
+    growing = flat | {"resident_mib": [900.0 + 300 * k for k in range(6)]}
+    assert people_figure(flat).tobytes() != people_figure(growing).tobytes()
+    at = {size: {"library": {"seconds": [1.0, k, 9.0]}} for k, size in enumerate(("128", "256"), start=2)}
+    assert pictures_figure(at).size == people_figure(flat).size
