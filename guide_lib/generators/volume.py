@@ -33,7 +33,7 @@ class Sampling:
     far: float = 3.3
     coarse: int = 48
     fine: int = 48
-    rays_at_once: int = 4096
+    rays_at_once: int = 1024
 
 
 @dataclass(frozen=True)
