@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from guide_lib.generators import stylegan2
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
+from guide_lib.runtime import mixed_precision
 
 GOLDEN = Path(__file__).with_name("golden")
 OPS = load_file(GOLDEN / "stylegan2-ops.safetensors")
@@ -178,3 +179,35 @@ def test_full_size_networks_have_the_published_size(resolution, base, millions, 
     names = set(network.backbone.state_dict())
     assert {"synthesis.b4.const", f"synthesis.b{resolution}.torgb.bias", "mapping.fc7.weight", "mapping.w_avg"} <= names
     assert not any(".embed." in name or ".conv0." in name and ".b4." in name for name in names)
+
+
+@pytest.mark.parametrize("doubles", [False, True])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_convolution_with_a_constant_weight_has_the_same_gradient_and_keeps_no_input(groups, doubles, rng):
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, generator=rng, requires_grad=True)
+    weight = torch.randn(4, 4 // groups, 3, 3, dtype=torch.float64, generator=rng)
+    options = dict(padding=0 if doubles else 1, groups=groups, doubles=doubles)
+    constant, learning = weight.clone(), weight.clone().requires_grad_()
+    kept = {}
+    for name, kernel in (("constant", constant), ("learning", learning)):
+        shapes = kept.setdefault(name, [])
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, shapes=shapes: shapes.append(t.shape) or t, lambda t: t
+        ):
+            stylegan2.convolve(x, kernel, **options)
+    assert x.shape in kept["learning"] and x.shape not in kept["constant"]
+    torch.testing.assert_close(stylegan2.convolve(x, constant, **options), stylegan2.convolve(x, learning, **options))
+    assert torch.autograd.gradcheck(lambda x: stylegan2.convolve(x, constant, **options), x)
+    assert torch.autograd.gradcheck(lambda w: stylegan2.convolve(x, w, **options), learning)
+
+
+def test_a_constant_convolution_in_mixed_precision(rng):
+    x = torch.randn(1, 4, 6, 6, generator=rng, requires_grad=True)
+    weight = torch.randn(4, 4, 3, 3, generator=rng)
+    (exact,) = torch.autograd.grad(stylegan2.convolve(x, weight, padding=1).square().sum(), x)
+    with mixed_precision(torch.device("cpu")):
+        coarse = stylegan2.convolve(x, weight, padding=1)
+    assert coarse.dtype == torch.bfloat16
+    (rounded,) = torch.autograd.grad(coarse.square().sum(), x)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.02 * exact.abs().max().item())
