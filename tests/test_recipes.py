@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.assets import fetch
+from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
 from guide_lib.inversion_methods import Method
@@ -151,9 +152,9 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     monkeypatch.setattr(module, "PAIRS", 24)
     monkeypatch.setattr(module, "SHORT", {"steps": 2})
 
-    def rows(people: int) -> list[str]:
-        made = ["main", "--scenarios", "random", "--methods", "GUIDE", "--people", f"{people}"]
-        work = tmp_path / f"{people}"  # a new one each time, as on another machine
+    def rows(people: int, *more: str) -> list[str]:
+        made = ["main", "--scenarios", "random", "--methods", "GUIDE", "--people", f"{people}", *more]
+        work = tmp_path / f"{people}{len(more)}"  # a new one each time, as on another machine
         monkeypatch.setattr(sys, "argv", ["evaluation.py", *made, "--work", f"{work}", "--out", f"{tmp_path}"])
         module.main()
         return (tmp_path / "main-people.jsonl").read_text().splitlines()
@@ -164,6 +165,17 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     quoted = (tmp_path / "main.md").read_text()
     assert quoted.startswith("| | people | ID (lower) | retention (higher) | FID_pre (lower) |")
     assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
+
+    elsewhere = [json.loads(line) | {"scenario": "ood"} for line in first]
+    made = (tmp_path / "main-run.json").read_text()
+    (tmp_path / "other-people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in elsewhere))
+    (tmp_path / "other-run.json").write_text(made)
+    added = rows(0, "--add", f"{tmp_path / 'other'}", f"{tmp_path / 'other'}")
+    assert len(added) == 3 and json.loads(added[2]) == elsewhere[0]
+    assert "ood: GUIDE" in (tmp_path / "main.md").read_text()
+    (tmp_path / "other-run.json").write_text(made.replace('"steps": 2', '"steps": 3'))
+    with pytest.raises(GuideError, match="made with other settings"):
+        rows(0, "--add", f"{tmp_path / 'other'}")
 
 
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):

@@ -13,6 +13,9 @@ everything is computed in mixed precision, at 128 px, with half the steps of the
 domain are the ORL faces (grey, real): of each person the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
+Several processes or machines can share the work, each with a scenario and an --out of its own; then
+
+    python data/recipes/evaluation.py main --people 0 --add elsewhere/main another/main
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ import argparse
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
 from guide_lib.comparison import Measures, evaluate_people, summarise, table_of
 from guide_lib.directions import load_directions
+from guide_lib.errors import GuideError
 from guide_lib.experiment import load_networks, run_folder
+from guide_lib.jsonlines import append_row, read_rows
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
 from guide_lib.runtime import keep_freed_memory, pick_device
@@ -69,6 +75,21 @@ def orl_folders(folder: Path, people: int) -> Path:
     return folder
 
 
+def add_rows(folder: Path, prefix: str) -> None:
+    """Rows of PREFIX-people.jsonl that the folder lacks, if PREFIX-run.json says that they were made the same way."""
+    if Path(f"{prefix}-run.json").read_bytes() != (folder / "run.json").read_bytes():
+        raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
+    known = {identity(row) for row in read_rows(folder / "people.jsonl")}
+    for row in read_rows(Path(f"{prefix}-people.jsonl")):
+        if identity(row) not in known:
+            append_row(folder / "people.jsonl", row)
+
+
+def identity(row: dict[str, Any]) -> tuple[str, str, str]:
+    """What a row is about; there is one row of each."""
+    return row["scenario"], row["method"], row["person"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
@@ -77,11 +98,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="names or groups, instead of the table's")
     parser.add_argument("--work", type=Path, help="where inversions and pictures are kept (default runs/TABLE)")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--add", nargs="+", default=[], metavar="PREFIX", help="rows made elsewhere: PREFIX-people.jsonl"
+    )
     parser.add_argument("--device")
     args = parser.parse_args()
     keep_freed_memory()
     table, device = TABLES[args.table], pick_device(args.device)
-    people = args.people or table.people
+    people = table.people if args.people is None else args.people
     networks = load_networks(resolution=RESOLUTION, device=device)
     measures = Measures(load_directions(device), load_inception(device), PAIRS, attacks=table.attacks)
     settings = UnlearningSettings.fast(**SHORT)
@@ -90,6 +114,8 @@ def main() -> None:
         for name, result in kept.items():
             if result.exists() and not (folder / name).exists():
                 shutil.copy(result, folder / name)
+        for prefix in args.add:
+            add_rows(folder, prefix)
         photos = orl_folders(folder / "orl", people)
         for scenario in args.scenarios or table.scenarios:
             methods = chosen_methods(args.methods or table.methods)
