@@ -111,8 +111,9 @@ def test_sample_depths_equal_the_reference(mode):
     assert off(fine[..., None], f"render_{mode}.depths_fine") <= 1e-4
 
 
-def test_gradients_equal_the_reference():
-    student = tiny64().student()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_equal_the_reference(layout):
+    student = tiny64().student().to(memory_format=layout)
     ws = IO["mapping.ws"].clone().requires_grad_()
     features, depth = student.render(student.planes(ws), POSES, INTRINSICS)
     image = student.superresolution(features, ws)

@@ -40,4 +40,7 @@ def load_generator(
     else:
         near = difflib.get_close_matches(name, LOADERS, n=1, cutoff=0.0)[0]
         raise GuideError(f"There is no generator '{name}'; did you mean '{near}'? Known: {', '.join(LOADERS)}.")
-    return generator.to(device or "cpu").eval().requires_grad_(False)
+    device = torch.device(device or "cpu")
+    # What tensor cores want; on a CPU each generator chooses for itself.
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    return generator.to(device, memory_format=layout).eval().requires_grad_(False)
