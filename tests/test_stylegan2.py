@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from guide_lib.generators import stylegan2
+from guide_lib.generators.convolution import convolve
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
 from guide_lib.runtime import mixed_precision
 
@@ -194,19 +195,19 @@ def test_a_convolution_with_a_constant_weight_has_the_same_gradient_and_keeps_no
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t, shapes=shapes: shapes.append(t.shape) or t, lambda t: t
         ):
-            stylegan2.convolve(x, kernel, **options)
+            convolve(x, kernel, **options)
     assert x.shape in kept["learning"] and x.shape not in kept["constant"]
-    torch.testing.assert_close(stylegan2.convolve(x, constant, **options), stylegan2.convolve(x, learning, **options))
-    assert torch.autograd.gradcheck(lambda x: stylegan2.convolve(x, constant, **options), x)
-    assert torch.autograd.gradcheck(lambda w: stylegan2.convolve(x, w, **options), learning)
+    torch.testing.assert_close(convolve(x, constant, **options), convolve(x, learning, **options))
+    assert torch.autograd.gradcheck(lambda x: convolve(x, constant, **options), x)
+    assert torch.autograd.gradcheck(lambda w: convolve(x, w, **options), learning)
 
 
 def test_a_constant_convolution_in_mixed_precision(rng):
     x = torch.randn(1, 4, 6, 6, generator=rng, requires_grad=True)
     weight = torch.randn(4, 4, 3, 3, generator=rng)
-    (exact,) = torch.autograd.grad(stylegan2.convolve(x, weight, padding=1).square().sum(), x)
+    (exact,) = torch.autograd.grad(convolve(x, weight, padding=1).square().sum(), x)
     with mixed_precision(torch.device("cpu")):
-        coarse = stylegan2.convolve(x, weight, padding=1)
+        coarse = convolve(x, weight, padding=1)
     assert coarse.dtype == torch.bfloat16
     (rounded,) = torch.autograd.grad(coarse.square().sum(), x)
     assert rounded.dtype == torch.float32

@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+
+from guide_lib.generators.convolution import convolve
 
 # Per-pixel noise: the stored map, none, or fresh draws from a CPU generator.
 Noise: TypeAlias = Literal["const", "none"] | torch.Generator
@@ -27,42 +28,6 @@ def binomial_filter() -> Tensor:
     """The low-pass filter of every resampling, [1, 3, 3, 1] x [1, 3, 3, 1] / 64: [4, 4]."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return torch.outer(taps, taps) / 64
-
-
-class _Convolution(torch.autograd.Function):
-    """conv2d with a weight that does not learn, or conv_transpose2d of stride 2.
-
-    Each is the other's adjoint, so the gradient needs no x. PyTorch's own functions keep it for a gradient of the
-    weight that nobody asks for: in EG3D half a GiB a picture.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, padding: int, groups: int, doubles: bool) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.options = padding, groups, doubles
-        return _convolve(x, weight, *ctx.options)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,), (padding, groups, doubles) = ctx.saved_tensors, ctx.options
-        weight = weight.to(gradient.dtype)  # the forward pass may have been in bfloat16
-        if doubles:
-            back = F.conv2d(gradient, weight, stride=2, groups=groups)
-        else:
-            back = F.conv_transpose2d(gradient, weight, padding=padding, groups=groups)
-        return back, None, None, None, None
-
-
-def _convolve(x: Tensor, weight: Tensor, padding: int, groups: int, doubles: bool) -> Tensor:
-    if doubles:
-        return F.conv_transpose2d(x, weight, stride=2, groups=groups)
-    return F.conv2d(x, weight, padding=padding, groups=groups)
-
-
-def convolve(x: Tensor, weight: Tensor, padding: int = 0, groups: int = 1, doubles: bool = False) -> Tensor:
-    """Convolve x [N, I, H, W] with weight [O, I / groups, k, k]; `doubles`: with stride 1/2 and weight [I, O, k, k]."""
-    function = _convolve if weight.requires_grad else _Convolution.apply
-    return function(x, weight, padding, groups, doubles)
 
 
 def filter_2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
