@@ -53,8 +53,7 @@ class PReLU(nn.PReLU):
     they frozen or not."""
 
     def forward(self, x: Tensor) -> Tensor:
-        slope = self.weight[:, None, None]
-        return torch.addcmul(slope * x, F.relu(x), 1 - slope)
+        return F.relu(x) - self.weight[:, None, None] * F.relu(-x)
 
 
 class SFace(nn.Sequential):
