@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
+from machine import peak_mib
 from torch import nn
 
 from guide_lib.generators import View, as_released
@@ -73,10 +73,8 @@ def fingerprints(network: nn.Module) -> dict[str, str]:
 
 def taken(started: tuple[float, float]) -> dict[str, float]:
     """Seconds since then, by the clock and by the processor, and the peak memory of this process."""
-    unit = 1 << 20 if sys.platform.startswith("linux") else 1 << 30  # KiB on Linux, bytes elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     clock, processor = time.perf_counter() - started[0], time.process_time() - started[1]
-    return {"seconds": round(clock, 1), "cpu_seconds": round(processor, 1), "peak_gib": round(peak, 2)}
+    return {"seconds": round(clock, 1), "cpu_seconds": round(processor, 1), "peak_gib": round(peak_mib() / 1024, 2)}
 
 
 MEASURES = {"picture": picture, "clean step": lambda: step(False), "paper step": lambda: step(True)}

@@ -103,8 +103,8 @@ def evaluate_people(
         "threshold": ACCEPTANCE,
     }
     _claim(folder, facts)
-    rows = read_rows(folder)
-    done = {(row["scenario"], row["method"], row["person"]) for row in rows}
+    rows = read_rows(folder / "people.jsonl")
+    done = {row_key(row) for row in rows}
     wanted = people_of(scenario, networks, people, folder, photos)
     for person in wanted:
         for method in methods:
@@ -118,13 +118,17 @@ def evaluate_people(
     return rows
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of people.jsonl, without a last line that a kill has cut short.
+def row_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a row is about: scenario, method, person. There is one row of each."""
+    return row["scenario"], row["method"], row["person"]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a people.jsonl, without a last line that a kill has cut short; none if there is no file.
 
     Raises:
         GuideError: another line is damaged.
     """
-    path = folder / "people.jsonl"
     rows = jsonlines.read_rows(path)
     for number, row in enumerate(rows, 1):
         named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))

@@ -61,7 +61,7 @@ def write_report(folder: Path) -> Path:
 
 def _evaluation(folder: Path) -> Iterator[str]:
     """Tables, curves and pictures of a folder of people."""
-    rows = read_rows(folder)
+    rows = read_rows(folder / "people.jsonl")
     if not rows:
         return
     yield "<h2>Means over people, with 95 % bootstrap intervals</h2>"

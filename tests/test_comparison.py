@@ -59,13 +59,13 @@ def test_what_is_there_is_not_computed_again_and_half_a_line_is_dropped(tmp_path
     first = run(tmp_path, people=1, measures=Measures())
     path = tmp_path / "people.jsonl"
     path.write_text(path.read_text() + '{"scenario": "random", "method": "GU')
-    assert read_rows(tmp_path) == first
+    assert read_rows(tmp_path / "people.jsonl") == first
     made = []
     real = comparison._one_person
     monkeypatch.setattr(comparison, "_one_person", lambda *args: made.append(args[2:4]) or real(*args))
     rows = run(tmp_path, people=2, measures=Measures())
     assert [(method, person.name) for method, person in made] == [("GUIDE", "1"), ("baseline", "1")]
-    assert rows[:2] == first == read_rows(tmp_path)[:2] and len(read_rows(tmp_path)) == 4
+    assert rows[:2] == first and rows == read_rows(tmp_path / "people.jsonl") and len(rows) == 4
 
 
 def test_rows_of_other_settings_are_not_mixed(tmp_path):
@@ -164,7 +164,7 @@ def test_the_page_holds_tables_curves_and_pictures_and_asks_for_nothing(tmp_path
     assert links.tags.count("img") == 4 and links.tags.count("polyline") >= 6 and links.tags.count("table") == 2
     assert all(target.startswith("data:image/jpeg;base64,") for target in links.fetched)
     assert not re.search(r"https?://", page) and "<script" not in page
-    summary = summarise(read_rows(tmp_path))
+    summary = summarise(read_rows(tmp_path / "people.jsonl"))
     assert f"{summary['random: GUIDE']['retention']['mean']:.3f}" in page
 
 

@@ -249,9 +249,9 @@ def test_an_evaluation_with_a_cut_line_counts_that_person_as_missing(tmp_path):
     append_row(tmp_path / "people.jsonl", row)
     with (tmp_path / "people.jsonl").open("a") as file:
         file.write(json.dumps(row | {"person": "1"})[:40])
-    assert comparison.read_rows(tmp_path) == [row]
+    assert comparison.read_rows(tmp_path / "people.jsonl") == [row]
     append_row(tmp_path / "people.jsonl", row | {"person": "1"})
-    assert [found["person"] for found in comparison.read_rows(tmp_path)] == ["0", "1"]
+    assert [found["person"] for found in comparison.read_rows(tmp_path / "people.jsonl")] == ["0", "1"]
 
 
 def test_a_checkpoint_outlives_a_kill_between_two_of_its_writes(tmp_path):

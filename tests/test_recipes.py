@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy.stats import mannwhitneyu
 from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.assets import fetch
+from guide_lib.comparison import read_rows
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
@@ -176,6 +178,19 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     (tmp_path / "other-run.json").write_text(made.replace('"steps": 2', '"steps": 3'))
     with pytest.raises(GuideError, match="made with other settings"):
         rows(0, "--add", f"{tmp_path / 'other'}")
+    with pytest.raises(GuideError, match="There is no .*nowhere-run.json"):
+        rows(0, "--add", f"{tmp_path / 'nowhere'}")
+
+
+def test_rows_made_elsewhere_can_be_the_first_of_a_folder(tmp_path):
+    prefix, folder = tmp_path / "other", tmp_path / "work"
+    folder.mkdir()
+    row = {"scenario": "ood", "method": "GUIDE", "person": "0", "became": [0.1]}
+    Path(f"{prefix}-people.jsonl").write_text(json.dumps(row) + "\n")
+    Path(f"{prefix}-run.json").write_text("{}")
+    for _ in range(2):
+        recipe("evaluation").add_rows(folder, f"{prefix}")
+    assert read_rows(folder / "people.jsonl") == [row] and (folder / "run.json").read_text() == "{}"
 
 
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):

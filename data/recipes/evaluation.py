@@ -24,16 +24,15 @@ import argparse
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import Measures, evaluate_people, summarise, table_of
+from guide_lib.comparison import Measures, evaluate_people, read_rows, row_key, summarise, table_of
 from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
 from guide_lib.experiment import load_networks, run_folder
-from guide_lib.jsonlines import append_row, read_rows
+from guide_lib.jsonlines import append_row
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
 from guide_lib.runtime import keep_freed_memory, pick_device
@@ -77,17 +76,17 @@ def orl_folders(folder: Path, people: int) -> Path:
 
 def add_rows(folder: Path, prefix: str) -> None:
     """Rows of PREFIX-people.jsonl that the folder lacks, if PREFIX-run.json says that they were made the same way."""
-    if Path(f"{prefix}-run.json").read_bytes() != (folder / "run.json").read_bytes():
+    theirs, ours = Path(f"{prefix}-run.json"), folder / "run.json"
+    if not theirs.exists():
+        raise GuideError(f"There is no {theirs}; name the two files before -people.jsonl and -run.json.")
+    if not ours.exists():
+        shutil.copy(theirs, ours)
+    if theirs.read_bytes() != ours.read_bytes():
         raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
-    known = {identity(row) for row in read_rows(folder / "people.jsonl")}
+    known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
     for row in read_rows(Path(f"{prefix}-people.jsonl")):
-        if identity(row) not in known:
+        if row_key(row) not in known:
             append_row(folder / "people.jsonl", row)
-
-
-def identity(row: dict[str, Any]) -> tuple[str, str, str]:
-    """What a row is about; there is one row of each."""
-    return row["scenario"], row["method"], row["person"]
 
 
 def main() -> None:
