@@ -30,8 +30,12 @@ def unlearn(args: argparse.Namespace) -> None:
 
     device = pick_device(args.device)
     chosen = given(args, "steps", "learning_rate", "seed") | precision(args)
-    preset = {"fast": partial(UnlearningSettings.fast, device), "paper": UnlearningSettings.paper}[args.preset]
-    settings = preset(**chosen)
+    presets = {
+        "styles": partial(UnlearningSettings.styles, device),
+        "fast": partial(UnlearningSettings.fast, device),
+        "paper": UnlearningSettings.paper,
+    }
+    settings = presets[args.preset](**chosen)
     with experiment.run_folder(args.out) as folder:
         photo, facts = None, {}
         if args.person is None:
@@ -87,7 +91,8 @@ def invert(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
     from guide_lib import experiment
-    from guide_lib.comparison import evaluate_people, summarise, table_of
+    from guide_lib.comparison import evaluate_people
+    from guide_lib.results import summarise, table_of
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
@@ -102,10 +107,11 @@ def compare(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
     from guide_lib import experiment
-    from guide_lib.comparison import Measures, evaluate_people, summarise, table_of
+    from guide_lib.comparison import Measures, evaluate_people
     from guide_lib.directions import load_directions
     from guide_lib.distribution import photo_features
     from guide_lib.perception.inception import load_inception
+    from guide_lib.results import summarise, table_of
     from guide_lib.runtime import pick_device
     from guide_lib.scenarios import chosen_methods
     from guide_lib.unlearning import UnlearningSettings
@@ -199,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--person", type=int, metavar="SEED", help="erase the person that this seed draws instead")
     sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
     sub.add_argument("--inversion", choices=("optimise", "refine", "encoder"), default="optimise", help=HOW)
-    sub.add_argument("--preset", choices=("fast", "paper"), default="fast")
+    sub.add_argument("--preset", choices=("styles", "fast", "paper"), default="styles")
     sub.add_argument("--steps", type=int, help="instead of the preset's")
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
     sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,40 +25,15 @@ from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_c
 from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, bar, other_people, write_json
-from guide_lib.forgetting import ACCEPTANCE, identity_collapse, measure_forgetting
+from guide_lib.forgetting import ACCEPTANCE, measure_forgetting
 from guide_lib.generators import Generator
-from guide_lib.intervals import Interval, bootstrap_mean
 from guide_lib.metrics import evaluate, render
 from guide_lib.pivotal import PivotalSettings
 from guide_lib.plots import image_grid, jpeg_bytes
+from guide_lib.results import read_rows, row_key, summarise, table_of
 from guide_lib.scenarios import METHODS, Person, people_of, picture_of
 from guide_lib.unlearning import UnlearningSettings, unlearn
 
-COLUMNS = {
-    "id": "ID (lower)",
-    "id_views": "ID, 11 views (lower)",
-    "id_others": "ID_others (lower)",
-    "retention": "retention (higher)",
-    "lpips_others": "LPIPS of others (lower)",
-    "fid_pre": "FID_pre (lower)",
-    "kid_pre": "KID (lower)",
-    "fid_real_change": "dFID_real (lower)",
-    "accepted_w_u": "accepted at w_u",
-    "accepted": "accepted, 11 views",
-    "accepted_others": "accepted, other pictures",
-    "reinverted_w": "re-inverted, W",
-    "reinverted_w_accepted": "re-inverted, W: accepted",
-    "reinverted_w_seconds": "re-inverted, W: seconds",
-    "reinverted_w_plus": "re-inverted, W+",
-    "reinverted_w_plus_accepted": "re-inverted, W+: accepted",
-    "reinverted_w_plus_seconds": "re-inverted, W+: seconds",
-    "relearnt": "relearnt (share)",
-    "relearn_steps": "steps to relearn",
-    "relearnt_control": "learnt by G_s (share)",
-    "relearn_steps_control": "steps of G_s",
-    "fingerprint_rank": "fingerprint rank, G_u alone",
-    "fingerprint_beside_rank": "fingerprint rank, G_s too",
-}
 RELEARNING_STEPS = 100  # what an attacker is given
 CANDIDATES = 16  # latents among which a fingerprint has to find the erased one
 CANDIDATE_SEED = 40_961
@@ -115,27 +90,6 @@ def evaluate_people(
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
     (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
-    return rows
-
-
-def row_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What a row is about: scenario, method, person. There is one row of each."""
-    return row["scenario"], row["method"], row["person"]
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a people.jsonl, without a last line that a kill has cut short; none if there is no file.
-
-    Raises:
-        GuideError: another line is damaged.
-    """
-    rows = jsonlines.read_rows(path)
-    for number, row in enumerate(rows, 1):
-        named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))
-        measured = all(isinstance(row.get(key), int | float | None) for key in COLUMNS)
-        became = row.get("became")
-        if not (named and measured and isinstance(became, list) and all(isinstance(x, float) for x in became)):
-            raise GuideError(f"Line {number} of {path} is damaged; delete that line and run the command again.")
     return rows
 
 
@@ -244,53 +198,3 @@ def _attacks(
     beside = fingerprint_beside(student, generator, candidates, perceptual=perceptual)
     row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
     return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}
-
-
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Scenario and method -> metric -> mean and 95 % bootstrap interval over the people; and the identity collapse."""
-    summary: dict[str, dict[str, Any]] = {}
-    for scenario, method, group in _groups(rows):
-        entry: dict[str, Any] = {"scenario": scenario, "method": method, "people": len(group)}
-        for key in COLUMNS:
-            values = [row[key] for row in group if row.get(key) is not None]
-            if values:
-                entry[key] = asdict(bootstrap_mean(values))
-        if len(group) > 1:
-            entry["collapse"] = identity_collapse(torch.tensor([row["became"] for row in group]))
-        summary[f"{scenario}: {method}"] = entry
-    return summary
-
-
-def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: str) -> Interval:
-    """Mean over people of (method `first` - method `second`) in one metric, with its 95 % bootstrap interval.
-
-    The same person under both methods is compared with herself, so that the differences between people drop out.
-
-    Raises:
-        GuideError: nobody has been unlearned with both methods.
-    """
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in rows:
-        if row["method"] in (first, second) and row.get(key) is not None:
-            found.setdefault((row["scenario"], row["person"]), {})[row["method"]] = row[key]
-    differences = [values[first] - values[second] for values in found.values() if len(values) == 2]
-    if not differences:
-        raise GuideError(f"No person has '{key}' with both '{first}' and '{second}'; run `evaluate` with both methods.")
-    return bootstrap_mean(differences)
-
-
-def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
-    for scenario, method in dict.fromkeys((row["scenario"], row["method"]) for row in rows):
-        yield scenario, method, [row for row in rows if (row["scenario"], row["method"]) == (scenario, method)]
-
-
-def table_of(summary: Mapping[str, Mapping[str, Any]], keys: Collection[str] = COLUMNS) -> str:
-    """The summary in Markdown, or these of its columns; a metric that no row has gets none, one that a method lacks a
-    dash."""
-    present = {key for entry in summary.values() for key in entry if key in keys}
-    columns = {key: label for key, label in COLUMNS.items() if key in present}
-    lines = ["| | people | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 2) + "|"]
-    for name, entry in summary.items():
-        cells = [str(Interval(**entry[key])) if key in entry else "-" for key in columns]
-        lines.append(f"| {name} | {entry['people']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)

@@ -16,9 +16,9 @@ from statistics import mean
 from string import Template
 from typing import Any
 
-from guide_lib.comparison import COLUMNS, read_rows, summarise
 from guide_lib.errors import GuideError
 from guide_lib.intervals import Interval
+from guide_lib.results import COLUMNS, read_rows, summarise
 
 PAGE = Template(
     """<!doctype html>

@@ -84,6 +84,11 @@ class UnlearningSettings:
         mixed = device is not None and computes_bfloat16(device)
         return replace(quick, **{"mixed_precision": mixed} | changes)
 
+    @classmethod
+    def styles(cls, device: torch.device | None = None, **changes: object) -> UnlearningSettings:
+        """The demo's: as `fast`, but the style layers alone learn: steps are a tenth faster, and 105 are enough."""
+        return cls.fast(device, **{"steps": 105, "learning_rate": 4e-5, "trained": "styles"} | changes)
+
     def rate(self, index: int) -> float:
         """The learning rate of step `index`, counted from 1."""
         arrival = self.walk * self.steps

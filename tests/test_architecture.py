@@ -11,7 +11,7 @@ ORDER = [
     *("encoder", "goae", "inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "variants"),
     *("unlearning", "metrics", "layout", "distribution", "intervals", "forgetting", "attacks", "charts", "plots"),
     *("widgets", "experiment"),
-    *("inversion_methods", "inversion_report", "scenarios", "comparison", "report", "checks"),
+    *("inversion_methods", "inversion_report", "results", "scenarios", "comparison", "report", "checks"),
     *("doctor", "__main__"),
 ]
 

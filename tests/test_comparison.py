@@ -13,10 +13,11 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib import comparison, scenarios
 from guide_lib.__main__ import main
-from guide_lib.comparison import Measures, contrast, evaluate_people, read_rows, summarise, table_of
+from guide_lib.comparison import Measures, evaluate_people
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.report import curve, write_report
+from guide_lib.results import COLUMNS, contrast, read_rows, summarise, table_of
 from guide_lib.scenarios import GROUPS, METHODS, chosen_methods, people_of
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
@@ -44,7 +45,7 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         ("random", "baseline", "0"),
     ]
     for row in rows:
-        assert set(comparison.COLUMNS) <= set(row)
+        assert set(COLUMNS) <= set(row)
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
         assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
         assert 0 <= row["fingerprint_rank"] < comparison.CANDIDATES
@@ -189,6 +190,21 @@ def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
     assert "There is no method 'magic'" in capsys.readouterr().err
     assert main(["evaluate", "--real", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "say how many with --pairs." in capsys.readouterr().err
+
+
+def test_a_table_stands_upright_or_sideways():
+    rows = [
+        {"scenario": "random", "method": method, "person": "0", "id": value, "became": [1.0]}
+        for method, value in (("A", 0.5), ("B", 0.25))
+    ]
+    rows[0]["retention"] = 1.0
+    summary = summarise(rows)
+    upright = table_of(summary, ("id", "retention")).splitlines()
+    assert upright[:2] == ["| | people | ID (lower) | retention (higher) |", "|---|---|---|---|"]
+    assert upright[3] == "| random: B | 1 | 0.250 | - |"
+    sideways = table_of(summary, ("id", "retention"), sideways=True).splitlines()
+    assert sideways[:3] == ["| | random: A | random: B |", "|---|---|---|", "| people | 1 | 1 |"]
+    assert sideways[4] == "| retention (higher) | 1.000 | - |"
 
 
 def test_a_contrast_compares_each_person_with_herself():

@@ -17,7 +17,7 @@ from test_unlearning import NETWORKS, SETTINGS, assert_same_bits, person, run, w
 from tiny import TinyEmbedder, TinyGenerator
 
 from guide_lib import checkpoint as checkpoints
-from guide_lib import comparison
+from guide_lib import results
 from guide_lib.errors import GuideError
 from guide_lib.experiment import run_folder
 from guide_lib.jsonlines import append_row, read_rows
@@ -249,9 +249,9 @@ def test_an_evaluation_with_a_cut_line_counts_that_person_as_missing(tmp_path):
     append_row(tmp_path / "people.jsonl", row)
     with (tmp_path / "people.jsonl").open("a") as file:
         file.write(json.dumps(row | {"person": "1"})[:40])
-    assert comparison.read_rows(tmp_path / "people.jsonl") == [row]
+    assert results.read_rows(tmp_path / "people.jsonl") == [row]
     append_row(tmp_path / "people.jsonl", row | {"person": "1"})
-    assert [found["person"] for found in comparison.read_rows(tmp_path / "people.jsonl")] == ["0", "1"]
+    assert [found["person"] for found in results.read_rows(tmp_path / "people.jsonl")] == ["0", "1"]
 
 
 def test_a_checkpoint_outlives_a_kill_between_two_of_its_writes(tmp_path):

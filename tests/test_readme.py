@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guide_lib.comparison import contrast
-from guide_lib.jsonlines import read_rows
+from guide_lib.results import contrast, read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

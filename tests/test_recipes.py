@@ -13,7 +13,6 @@ from scipy.stats import mannwhitneyu
 from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import read_rows
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.inversion import InversionSettings, invert
@@ -21,6 +20,7 @@ from guide_lib.inversion_methods import Method
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.photos import load_person
 from guide_lib.pivotal import PivotalSettings
+from guide_lib.results import read_rows
 
 SHORT = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),

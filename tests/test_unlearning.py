@@ -247,6 +247,9 @@ def test_presets_carry_the_published_numbers():
     assert (paper.distance.features, paper.distance.perceptual, paper.distance.identity) == (0.01, 1.0, 0.1)
     assert UnlearningSettings.fast(seed=3).seed == 3
     assert UnlearningSettings.fast().steps < paper.steps
+    styles = UnlearningSettings.styles(seed=3)
+    assert (styles.trained, styles.seed) == ("styles", 3) and styles.steps < UnlearningSettings.fast().steps
+    assert UnlearningSettings.fast().trained == paper.trained == "weights"
 
 
 def test_few_latents_at_once_give_the_same_run(monkeypatch):

@@ -28,13 +28,14 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import Measures, evaluate_people, read_rows, row_key, summarise, table_of
+from guide_lib.comparison import Measures, evaluate_people
 from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
 from guide_lib.experiment import load_networks, run_folder
 from guide_lib.jsonlines import append_row
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
+from guide_lib.results import read_rows, row_key, summarise, table_of
 from guide_lib.runtime import keep_freed_memory, pick_device
 from guide_lib.scenarios import SCENARIOS, chosen_methods
 from guide_lib.unlearning import UnlearningSettings
@@ -48,7 +49,7 @@ WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evalua
 
 @dataclass(frozen=True)
 class Table:
-    """scenarios, methods (names and groups), people a scenario, whether every student is attacked, columns to quote."""
+    """scenarios, methods (names and groups), people a scenario, whether every student is attacked, metrics to quote."""
 
     scenarios: tuple[str, ...]
     methods: list[str]
@@ -57,7 +58,13 @@ class Table:
     quoted: tuple[str, ...] = ("id", "id_others", "retention", "fid_pre")
 
 
-ATTACKED = ("id", "reinverted_w", "reinverted_w_plus", "relearn_steps", "relearn_steps_control", "fingerprint_rank")
+ATTACKED = (
+    *("id", "accepted_w_u", "id_others", "accepted_others"),
+    *("reinverted_w", "reinverted_w_accepted", "reinverted_w_seconds"),
+    *("reinverted_w_plus", "reinverted_w_plus_accepted", "reinverted_w_plus_seconds"),
+    *("relearnt", "relearn_steps", "relearnt_control", "relearn_steps_control"),
+    *("fingerprint_rank", "fingerprint_beside_rank"),
+)
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
     "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True, quoted=ATTACKED),
@@ -121,7 +128,7 @@ def main() -> None:
             rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
-            quoted = table_of(summarise(rows), table.quoted)
+            quoted = table_of(summarise(rows), table.quoted, sideways=table.attacks)
             (args.out / f"{args.table}.md").write_text(quoted + "\n", encoding="utf-8")
             print(quoted)
 
