@@ -168,13 +168,13 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     assert quoted.startswith("| | people | ID (lower) | retention (higher) | FID_pre (lower) |")
     assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
 
-    elsewhere = [json.loads(line) | {"scenario": "ood"} for line in first]
+    elsewhere = [json.loads(line) | {"person": "another"} for line in first]
     made = (tmp_path / "main-run.json").read_text()
     (tmp_path / "other-people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in elsewhere))
     (tmp_path / "other-run.json").write_text(made)
     added = rows(0, "--add", f"{tmp_path / 'other'}", f"{tmp_path / 'other'}")
     assert len(added) == 3 and json.loads(added[2]) == elsewhere[0]
-    assert "ood: GUIDE" in (tmp_path / "main.md").read_text()
+    assert "| random: GUIDE | 3 |" in (tmp_path / "main.md").read_text()
     (tmp_path / "other-run.json").write_text(made.replace('"steps": 2', '"steps": 3'))
     with pytest.raises(GuideError, match="made with other settings"):
         rows(0, "--add", f"{tmp_path / 'other'}")
@@ -188,8 +188,12 @@ def test_rows_made_elsewhere_can_be_the_first_of_a_folder(tmp_path):
     row = {"scenario": "ood", "method": "GUIDE", "person": "0", "became": [0.1]}
     Path(f"{prefix}-people.jsonl").write_text(json.dumps(row) + "\n")
     Path(f"{prefix}-run.json").write_text("{}")
+    add_rows = recipe("evaluation").add_rows
+    add_rows(folder, f"{prefix}", ["random"], ["GUIDE"])
+    add_rows(folder, f"{prefix}", ["ood"], ["baseline"])
+    assert read_rows(folder / "people.jsonl") == []
     for _ in range(2):
-        recipe("evaluation").add_rows(folder, f"{prefix}")
+        add_rows(folder, f"{prefix}", ["random", "ood"], ["GUIDE"])
     assert read_rows(folder / "people.jsonl") == [row] and (folder / "run.json").read_text() == "{}"
 
 

@@ -3,14 +3,16 @@ README, results/NAME.md.
 
     python data/recipes/evaluation.py main               # about six hours on two CPU cores
     python data/recipes/evaluation.py main --people 4 --scenarios random
+    python data/recipes/evaluation.py shortcuts --add data/results/main
     python data/recipes/evaluation.py attacks
     python data/recipes/evaluation.py ablation
 
-main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. attacks: GUIDE with and without the
-adjacency loss under every attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, style
-layers alone, LoRA and adapters, a stronger local loss in place of adjacency, single precision. But for the last,
-everything is computed in mixed precision, at 128 px, with half the steps of the preset `fast` at twice its rate. Out of
-domain are the ORL faces (grey, real): of each person the first photo is erased, three others make ID_others.
+main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. shortcuts: what computing in bfloat16 and
+training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
+d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger local loss in place of
+adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with half the steps of the
+preset `fast` at twice its rate. Out of domain are the ORL faces (grey, real): of each person the first photo is erased,
+three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 Several processes or machines can share the work, each with a scenario and an --out of its own; then
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +44,7 @@ from guide_lib.scenarios import SCENARIOS, chosen_methods
 from guide_lib.unlearning import UnlearningSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-RESOLUTION, PAIRS, PHOTOS = 128, 256, 4
+RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cost as much as half a run
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
 WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`, and all it needs to go on
@@ -49,13 +52,15 @@ WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evalua
 
 @dataclass(frozen=True)
 class Table:
-    """scenarios, methods (names and groups), people a scenario, whether every student is attacked, metrics to quote."""
+    """scenarios, methods (names and groups), people a scenario, the metrics to quote in the README, whether FID_pre is
+    measured and every student attacked."""
 
     scenarios: tuple[str, ...]
     methods: list[str]
     people: int
-    attacks: bool = False
     quoted: tuple[str, ...] = ("id", "id_others", "retention", "fid_pre")
+    distribution: bool = True
+    attacks: bool = False
 
 
 ATTACKED = (
@@ -65,10 +70,12 @@ ATTACKED = (
     *("relearnt", "relearn_steps", "relearnt_control", "relearn_steps_control"),
     *("fingerprint_rank", "fingerprint_beside_rank"),
 )
+ABLATED = ["main", "d", "alpha", "counts", "ascent", "GUIDE by LoRA", "GUIDE by adapters", "local x 3, no adjacency"]
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
-    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, attacks=True, quoted=ATTACKED),
-    "ablation": Table(("random",), ["GUIDE", "d", "alpha", "counts", "ascent", "frugal", "control"], 8),
+    "shortcuts": Table(("random",), ["GUIDE", "GUIDE in single precision", "GUIDE by styles"], 8),
+    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, ATTACKED, distribution=False, attacks=True),
+    "ablation": Table(("random",), ABLATED, 8, ("id", "id_others", "retention", "lpips_others"), distribution=False),
 }
 
 
@@ -81,8 +88,12 @@ def orl_folders(folder: Path, people: int) -> Path:
     return folder
 
 
-def add_rows(folder: Path, prefix: str) -> None:
-    """Rows of PREFIX-people.jsonl that the folder lacks, if PREFIX-run.json says that they were made the same way."""
+def add_rows(folder: Path, prefix: str, scenarios: Collection[str], methods: Collection[str]) -> None:
+    """Rows of PREFIX-people.jsonl, of these scenarios and methods, that the folder lacks.
+
+    Raises:
+        GuideError: PREFIX-run.json is missing, or says that they were made in another way than those of the folder.
+    """
     theirs, ours = Path(f"{prefix}-run.json"), folder / "run.json"
     if not theirs.exists():
         raise GuideError(f"There is no {theirs}; name the two files before -people.jsonl and -run.json.")
@@ -92,7 +103,7 @@ def add_rows(folder: Path, prefix: str) -> None:
         raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
     known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
     for row in read_rows(Path(f"{prefix}-people.jsonl")):
-        if row_key(row) not in known:
+        if row["scenario"] in scenarios and row["method"] in methods and row_key(row) not in known:
             append_row(folder / "people.jsonl", row)
 
 
@@ -112,8 +123,10 @@ def main() -> None:
     keep_freed_memory()
     table, device = TABLES[args.table], pick_device(args.device)
     people = table.people if args.people is None else args.people
+    scenarios, methods = args.scenarios or table.scenarios, chosen_methods(args.methods or table.methods)
     networks = load_networks(resolution=RESOLUTION, device=device)
-    measures = Measures(load_directions(device), load_inception(device), PAIRS, attacks=table.attacks)
+    pairs, inception = (PAIRS, load_inception(device)) if table.distribution else (0, None)
+    measures = Measures(load_directions(device), inception, pairs, attacks=table.attacks)
     settings = UnlearningSettings.fast(**SHORT)
     kept = {name: args.out / f"{args.table}-{name}" for name in WRITTEN}
     with run_folder(args.work or Path("runs") / args.table) as folder:
@@ -121,10 +134,9 @@ def main() -> None:
             if result.exists() and not (folder / name).exists():
                 shutil.copy(result, folder / name)
         for prefix in args.add:
-            add_rows(folder, prefix)
+            add_rows(folder, prefix, scenarios, methods)
         photos = orl_folders(folder / "orl", people)
-        for scenario in args.scenarios or table.scenarios:
-            methods = chosen_methods(args.methods or table.methods)
+        for scenario in scenarios:
             rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
