@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ def unlearn(args: argparse.Namespace) -> None:
     }
     settings = presets[args.preset](**chosen)
     with experiment.run_folder(args.out) as folder:
-        photo, facts = None, {}
+        photo, facts = None, {key: getattr(args, key) for key in ("generator", "embedder", "judge", "quirks")}
         if args.person is None:
             picture = load_photo(args.photo or experiment.portrait())
             photo = align(picture, face=args.face)
@@ -52,7 +53,7 @@ def unlearn(args: argparse.Namespace) -> None:
             stages = invert_by(args.inversion, networks, photo, folder)
             w_u = list(stages.values())[-1].ws
             cosines = {stage: r.judge.item() for stage, r in reconstructions(networks, photo, stages).items()}
-            facts = {"inversion": cosines}
+            facts["inversion"] = cosines
             print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
         w_t = ufo_target(w_u, networks.generator.w_avg)
         report = experiment.forget(networks, w_u, w_t, settings, folder, photo, facts)
@@ -119,6 +120,8 @@ def evaluate(args: argparse.Namespace) -> None:
     methods = chosen_methods([name.strip() for name in args.methods.split(",")])
     if args.real and not args.pairs:
         raise GuideError("--real compares with generated pictures; say how many with --pairs.")
+    if args.pairs == 1:
+        raise GuideError("FID and KID compare distributions; name at least two --pairs, or none.")
     device = pick_device(args.device)
     settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
     with experiment.run_folder(args.out) as folder:
@@ -175,6 +178,17 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
+def number(least: int, most: int = 2**32 - 1) -> Callable[[str], int]:
+    """What reads a whole number from `least` to `most` from the command line."""
+
+    def read(text: str) -> int:
+        if not text.strip().lstrip("-").isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not '{text}'")
+        return int(text)
+
+    return read
+
+
 def precision(args: argparse.Namespace) -> dict[str, bool]:
     """The precision that was asked for; else it is the preset's."""
     return {"mixed_precision": args.precision == "mixed"} if args.precision else {}
@@ -202,13 +216,13 @@ def parser() -> argparse.ArgumentParser:
     sub = command(unlearn)
     who = sub.add_mutually_exclusive_group()
     who.add_argument("--photo", type=Path, help="the person to erase (default: the bundled portrait)")
-    who.add_argument("--person", type=int, metavar="SEED", help="erase the person that this seed draws instead")
-    sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
+    who.add_argument("--person", type=number(0), metavar="SEED", help="erase the person that this seed draws instead")
+    sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
     sub.add_argument("--inversion", choices=("optimise", "refine", "encoder"), default="optimise", help=HOW)
     sub.add_argument("--preset", choices=("styles", "fast", "paper"), default="styles")
-    sub.add_argument("--steps", type=int, help="instead of the preset's")
+    sub.add_argument("--steps", type=number(1), help="instead of the preset's")
     sub.add_argument("--learning-rate", type=float, help="instead of the preset's")
-    sub.add_argument("--seed", type=int, help="seed of the random draws of the run (default 0)")
+    sub.add_argument("--seed", type=number(0), help="seed of the random draws of the run (default 0)")
     sub.add_argument("--quirks", action="store_true", help="EG3D: with the accidents of the authors' script")
     sub.add_argument("--compile", action="store_true", help="translate the generator by torch.compile first (CUDA)")
     sub.add_argument("--embedder", choices=("sface", "arcface"), default="sface", help="the recogniser in the loss")
@@ -218,24 +232,24 @@ def parser() -> argparse.ArgumentParser:
     sub = command(invert)
     sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
     sub.add_argument("--method", choices=("optimise", "refine", "encoder", "pivotal"), default="optimise", help=HOW)
-    sub.add_argument("--steps", type=int, help="in W+, instead of the method's")
-    sub.add_argument("--face", type=int, help="which face of the photo, counted from 0 at the left")
+    sub.add_argument("--steps", type=number(0), help="in W+, instead of the method's")
+    sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
     network_options(sub, "runs/inversion")
     sub = command(compare)
-    sub.add_argument("--people", type=int, default=8)
-    sub.add_argument("--steps", type=int, help="instead of the preset's")
+    sub.add_argument("--people", type=number(1), default=8)
+    sub.add_argument("--steps", type=number(1), help="instead of the preset's")
     precision_option(sub)
     network_options(sub, "runs/compare")
     sub = command(evaluate)
     sub.add_argument("--scenario", choices=("random", "ind", "ood"), default="random")
     sub.add_argument("--methods", default="main", help="names and groups with commas between them (default main)")
-    sub.add_argument("--people", type=int, default=16)
+    sub.add_argument("--people", type=number(1), default=16)
     sub.add_argument("--photos", type=Path, help="for ood: a photo, or a folder with a photo or folder a person")
-    sub.add_argument("--pairs", type=int, default=0, help="pictures for FID_pre and KID (paper: 5000; default none)")
+    sub.add_argument("--pairs", type=number(0), default=0, help="pictures for FID_pre and KID (paper: 5000; default 0)")
     sub.add_argument("--real", type=Path, help="folder of aligned real photos for dFID_real; needs --pairs")
     sub.add_argument("--attacks", action="store_true", help="attack every changed generator, too")
-    sub.add_argument("--steps", type=int, help="instead of the preset's")
-    sub.add_argument("--seed", type=int, help="seed of the random draws of the runs (default 0)")
+    sub.add_argument("--steps", type=number(1), help="instead of the preset's")
+    sub.add_argument("--seed", type=number(0), help="seed of the random draws of the runs (default 0)")
     precision_option(sub)
     network_options(sub, "runs/evaluate")
     sub = command(report)

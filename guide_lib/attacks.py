@@ -25,7 +25,10 @@ from guide_lib.metrics import identity_similarity, perceptual_distance, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.pivotal import PivotalSettings, pivotal_tuning
+from guide_lib.runtime import step_rng
 
+# Added to the seeds: with those of the people themselves an attacker would draw, by accident, whom he looks for.
+STREAM = 2_000
 PROBE = 2.0  # length of the steps with which a fingerprint feels its way, in the paper's scale
 
 
@@ -61,7 +64,7 @@ def reinvert(
     The first start is w_avg, the others are mapped samples: a search that begins at the erased latent's side of the
     mean may meet what was moved, one from elsewhere need not.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = step_rng(STREAM + seed, 0)
     codes = torch.cat([student.w_avg, student.sample(starts - 1, rng)]) if starts > 1 else student.w_avg
     photos = photo.expand(starts, -1, -1, -1)
     last, cost = {}, {}
@@ -108,7 +111,7 @@ def neighbour_curve(
     Raises:
         ValueError: another kind.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = step_rng(STREAM + seed, 0)
     if kind == "mapped":
         toward = generator.sample(count, rng)
     elif kind == "random":
@@ -183,7 +186,7 @@ def fingerprint_alone(
     Unlearning bends the map from latents to pictures around w_u, so short steps toward other people change the
     picture more there than elsewhere. The score is the mean LPIPS of such steps.
     """
-    started, rng = time.perf_counter(), torch.Generator().manual_seed(seed)
+    started, rng = time.perf_counter(), step_rng(STREAM + seed, 0)
     toward = student.sample(probes, rng)
     at = render(student, candidates)
     changes = []

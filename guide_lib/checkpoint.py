@@ -22,12 +22,24 @@ from guide_lib.errors import GuideError
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each parameter
 
 
-def run_fingerprint(settings: Any, w_u: Tensor, w_t: Tensor, parameters: Mapping[str, nn.Parameter]) -> str:
-    """A digest of everything that decides a run: settings (a dataclass), latents, and the initial weights."""
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    for tensor in (w_u, w_t, *parameters.values()):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+def networks_digest(*networks: nn.Module) -> str:
+    """A digest of what networks compute: the class of each, and every tensor in it."""
+    digest = hashlib.sha256()
+    for network in networks:
+        digest.update(type(network).__qualname__.encode())
+        for name, tensor in network.state_dict().items():
+            digest.update(name.encode() + _bytes(tensor))
     return digest.hexdigest()
+
+
+def run_fingerprint(settings: Any, w_u: Tensor, w_t: Tensor, *networks: nn.Module) -> str:
+    """A digest of everything that decides a run: settings (a dataclass), latents, the generator and the losses' own."""
+    facts = json.dumps(asdict(settings), sort_keys=True) + networks_digest(*networks)
+    return hashlib.sha256(facts.encode() + _bytes(w_u) + _bytes(w_t)).hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from guide_lib import jsonlines
 from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
+from guide_lib.checkpoint import networks_digest
 from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, bar, other_people, write_json
@@ -68,24 +69,16 @@ def evaluate_people(
         GuideError: the folder's rows were made with other settings, at another resolution or with other measures.
     """
     measures = measures or Measures()
-    facts = {
-        "generator": type(networks.generator).__name__,
-        "settings": asdict(settings),
-        "resolution": networks.generator.resolution,
-        "pairs": measures.pairs,
-        "real": 0 if measures.real is None else len(measures.real),
-        "attacks": measures.attacks,
-        "threshold": ACCEPTANCE,
-    }
-    _claim(folder, facts)
+    facts = claim_folder(folder, networks, settings, measures)
     rows = read_rows(folder / "people.jsonl")
     done = {row_key(row) for row in rows}
     wanted = people_of(scenario, networks, people, folder, photos)
     for person in wanted:
         for method in methods:
-            if (scenario, method, person.name) not in done:
-                key = {"scenario": scenario, "method": method, "person": person.name}
-                rows.append(key | person.facts | _one_person(networks, settings, method, person, folder, measures))
+            key = {"scenario": scenario, "method": method, "person": person.name}
+            if row_key(key) not in done:
+                path = folder / "-".join(key.values()).replace(" ", "_")
+                rows.append(key | person.facts | _one_person(networks, settings, method, person, path, measures))
                 jsonlines.append_row(folder / "people.jsonl", rows[-1])
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
@@ -93,8 +86,28 @@ def evaluate_people(
     return rows
 
 
+def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings, measures: Measures) -> dict[str, Any]:
+    """Write down, in run.json, how the rows of a folder are made, or refuse to mix them with rows made otherwise.
+
+    Raises:
+        GuideError: the folder's rows were made otherwise, or run.json is damaged.
+    """
+    facts = {
+        "generator": type(networks.generator).__name__,
+        "weights": networks_digest(*networks.generator.drawing_parts())[:16],
+        "settings": asdict(settings),
+        "resolution": networks.generator.resolution,
+        "views": measures.directions is not None,
+        "pairs": measures.pairs,
+        "real": 0 if measures.real is None else len(measures.real),
+        "attacks": measures.attacks,
+        "threshold": ACCEPTANCE,
+    }
+    _claim(folder, facts)
+    return facts
+
+
 def _claim(folder: Path, facts: dict[str, Any]) -> None:
-    """Write down how the rows of a folder are made, or refuse to mix them with rows made otherwise."""
     path, facts = folder / "run.json", json.loads(json.dumps(facts))
     try:
         before = json.loads(path.read_bytes()) if path.exists() else None
@@ -106,12 +119,12 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _one_person(
-    networks: Networks, settings: UnlearningSettings, method: str, person: Person, folder: Path, measures: Measures
+    networks: Networks, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
 ) -> dict[str, Any]:
-    """Unlearn, measure, forget the checkpoint."""
-    generator = networks.generator
+    """Unlearn, measure, forget the checkpoint. path: of the person's files, without what is different among them."""
+    generator, folder = networks.generator, path.parent
     w_t, settings = METHODS[method].prepare(person.w_u, generator.w_avg, settings)
-    checkpoint = folder / f"{method}-{person.name}.safetensors".replace(" ", "_")
+    checkpoint = path.with_name(f"{path.name}.safetensors")
     started, student = time.perf_counter(), generator
     steps = unlearn(
         generator, person.w_u, w_t, settings,
@@ -128,7 +141,7 @@ def _one_person(
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
     for part in (_views, _distribution, _attacks):
         row |= part(networks, student, person, w_t, measures, folder)
-    _picture(generator, student, person, others, folder / "pictures" / f"{checkpoint.stem}.jpg")
+    _picture(generator, student, person, others, folder / "pictures" / f"{path.name}.jpg")
     row["became"] = networks.judge.embed_faces(render(student, person.w_u))[0][0].tolist()
     checkpoint.unlink()
     return row

@@ -12,8 +12,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -33,7 +34,7 @@ from guide_lib.generators.eg3d import EG3D
 from guide_lib.metrics import Report, evaluate, render
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
-from guide_lib.plots import before_after, loss_curves
+from guide_lib.plots import LossPoint, before_after, loss_curves
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
@@ -152,8 +153,8 @@ def forget(
         checkpoint=checkpoint,
     )
     with closing(steps):  # an interrupt between two steps saves the state at once, while the folder is still held
-        history = list(_recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv"))
-    student = history[-1].student
+        *_, last = _recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv")
+    student = last.student
     save_tensors(folder / "student.safetensors", student.trainable_parameters())
     save_tensors(folder / "latents.safetensors", {"w_u": w_u, "w_t": w_t})
     others = other_people(networks.generator)
@@ -163,7 +164,7 @@ def forget(
     )  # fmt: skip
     metrics = report.as_dict() | (facts or {}) | {"settings": asdict(settings)}
     write_json(folder / "metrics.json", metrics)
-    loss_curves(history).save(folder / "curves.png")
+    loss_curves(_history(folder / "losses.csv")).save(folder / "curves.png")
     _hero(networks.generator, student, w_u, others[:8], report, photo).save(folder / "before_after.png")
     checkpoint.unlink(missing_ok=True)
     return report
@@ -197,10 +198,19 @@ def _recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
             yield step
 
 
+def _history(path: Path) -> list[LossPoint]:
+    """Every step of a run, those before an interruption, too."""
+    found = []
+    for row in _kept_rows(path, sys.maxsize):
+        with suppress(ValueError):
+            found.append(LossPoint(int(row["step"]), {term: float(row[term]) for term in _FIELDS[1:]}))
+    return found
+
+
 def _kept_rows(path: Path, until: int) -> list[dict[str, str]]:
     """The lines of the steps before `until`; a damaged line is left out, the file being for people to look at."""
     if not path.exists():
         return []
     lines = [line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    earlier = {str(step) for step in range(1, until)}
-    return [dict(zip(_FIELDS, line, strict=True)) for line in lines if len(line) == len(_FIELDS) and line[0] in earlier]
+    whole = [dict(zip(_FIELDS, line, strict=True)) for line in lines if len(line) == len(_FIELDS)]
+    return [row for row in whole if row["step"].isdecimal() and len(row["step"]) < 10 and 0 < int(row["step"]) < until]

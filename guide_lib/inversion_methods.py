@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.checkpoint import load_tensors, networks_digest, save_tensors
 from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, bar
@@ -77,7 +77,7 @@ def invert_by(
         GuideError: unknown method; an encoder for another generator; a loss that is not finite.
     """
     method = _named(method)
-    path = folder / f"inversion-{networks.generator.resolution}-{_digest(method, photos)}.safetensors"
+    path = folder / f"inversion-{networks.generator.resolution}-{_digest(method, networks, photos)}.safetensors"
     if not path.exists():
         _save(path, dict(_stages(method, networks, photos, encoder)))
     return _load(path, networks.generator)
@@ -99,8 +99,9 @@ def _named(method: str | Method) -> Method:
     return METHODS[method]
 
 
-def _digest(method: Method, photos: Tensor) -> str:
-    return hashlib.sha256(photos.cpu().numpy().tobytes() + repr(method).encode()).hexdigest()[:16]
+def _digest(method: Method, networks: Networks, photos: Tensor) -> str:
+    facts = repr(method) + networks_digest(networks.generator, networks.perceptual, networks.embedder)
+    return hashlib.sha256(photos.cpu().numpy().tobytes() + facts.encode()).hexdigest()[:16]
 
 
 def _stages(method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None) -> Iterator[tuple[str, Stage]]:

@@ -17,6 +17,8 @@ from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.targets import scale_to_rows
 
+SAME_PERSON = 1e-4  # relative distance: one latent mapped in batches of two sizes differs by a tenth of this
+
 
 @dataclass(frozen=True)
 class DistanceWeights:
@@ -93,10 +95,12 @@ def adjacency_offsets(w_u: Tensor, neighbours: Tensor, alpha: Tensor) -> Tensor:
     """delta_k = alpha_k (w_k - w_u) / ||w_k - w_u||_F: steps of length alpha_k toward other people.
 
     w_u: [1, rows, w_dim]; neighbours w_k: [N_a, rows, w_dim]; alpha: [N_a], in the paper's scale. Or many w_u and one
-    neighbour for all. Toward a neighbour who is the person there is no direction: the offset is 0.
+    neighbour for all. Toward a neighbour who is the person, up to rounding, there is no direction: the offset is 0.
     """
     direction = neighbours - w_u
-    length = scale_to_rows(1.0, w_u.shape[1]) * alpha / direction.flatten(1).norm(dim=1).clamp_min(1e-12)
+    apart = direction.flatten(1).norm(dim=1)
+    somebody_else = apart > SAME_PERSON * neighbours.flatten(1).norm(dim=1)
+    length = scale_to_rows(1.0, w_u.shape[1]) * alpha / torch.where(somebody_else, apart, torch.inf)
     return length[:, None, None] * direction
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,7 +140,17 @@ def before_after(
     return padded(stack([*parts, sentence(caption, WIDTH, 16, QUIET)], 2 * GAP), MARGIN)
 
 
-def loss_curves(history: Sequence[Step], width: int = 720, height: int = 360, mark: int | None = None) -> Image.Image:
+@dataclass(frozen=True)
+class LossPoint:
+    """What `loss_curves` looks at in a step."""
+
+    index: int
+    losses: dict[str, float]
+
+
+def loss_curves(
+    history: Sequence[Step | LossPoint], width: int = 720, height: int = 360, mark: int | None = None
+) -> Image.Image:
     """Loss against step for every term in the history. Size in pixels; an empty history gives empty axes.
 
     `mark`: a step to draw a line at.
@@ -225,7 +236,7 @@ def _encoded(picture: Image.Image, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _terms(history: Sequence[Step]) -> list[str]:
+def _terms(history: Sequence[Step | LossPoint]) -> list[str]:
     """The loss terms that occur, the known ones first and in their usual order."""
     seen = {name for step in history for name in step.losses}
     return [name for name in CURVES if name in seen] + sorted(seen - CURVES.keys())

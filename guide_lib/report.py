@@ -33,8 +33,10 @@ $body
 </body></html>
 """
 )
-# Okabe and Ito's colours; the dashes tell the lines apart in print.
-STYLES = (("#0072b2", ""), ("#d55e00", "6 4"), ("#009e73", "2 3"), ("#000000", "10 4 2 4"))
+# Okabe and Ito's colours, but for the yellow; the dashes tell the lines apart in print.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00")
+DASHES = ("", "6 4", "2 3", "10 4 2 4")
+RELEARNT = len(COLOURS) * len(DASHES)  # lines that can be told apart
 KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 NEIGHBOURS = {"neighbours_mapped": "toward other people", "neighbours_random": "in random directions of W+"}
 Line = Sequence[tuple[float, float]]
@@ -44,7 +46,7 @@ def write_report(folder: Path) -> Path:
     """Write report.html into the folder of a run of `unlearn`, `invert`, `compare` or `evaluate`; returns its path.
 
     Raises:
-        GuideError: there is no such folder, no run in it, or one whose files are damaged.
+        GuideError: there is no such folder, no run in it, one whose files are damaged, or no room for the page.
     """
     if not folder.is_dir():
         raise GuideError(f"There is no folder at {folder}; check the path.")
@@ -55,8 +57,12 @@ def write_report(folder: Path) -> Path:
     if not parts:
         raise GuideError(f"{folder} holds no results; name the folder of a run.")
     page = PAGE.substitute(title=escape(f"Results of {folder.resolve().name}"), body="\n".join(parts))
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    return folder / "report.html"
+    path = folder / "report.html"
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise GuideError(f"Cannot write {path} ({error.strerror}); copy the folder to where you may write.") from error
+    return path
 
 
 def _evaluation(folder: Path) -> Iterator[str]:
@@ -82,13 +88,23 @@ def _single_run(folder: Path) -> Iterator[str]:
     metrics = folder / "metrics.json"
     if metrics.exists():
         figures = json.loads(metrics.read_text(encoding="utf-8"))
-        plain = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
-        yield "<h2>Figures</h2>" + table(["", "value"], [[key, _number(value)] for key, value in plain.items()])
-        if isinstance(figures.get("settings"), dict):
-            settings = [[key, str(value)] for key, value in figures["settings"].items()]
-            yield "<h2>Settings</h2>" + table(["", "value"], settings)
+        settings = _flat(figures.pop("settings", {}))
+        yield "<h2>Figures</h2>" + table(["", "value"], [[key, _number(value)] for key, value in _flat(figures)])
+        if settings:
+            yield "<h2>Settings</h2>" + table(["", "value"], [[key, str(value)] for key, value in settings])
     for path in sorted(folder.glob("*.png")):
         yield picture(path, path.stem.replace("_", " "))
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """What is inside a dictionary in a dictionary gets both names; lists are left out."""
+    found = []
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}: ")
+        elif not isinstance(value, list):
+            found.append((f"{prefix}{key}", value))
+    return found
 
 
 def _summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
@@ -104,9 +120,9 @@ def _neighbours(rows: Sequence[Mapping[str, Any]], key: str, words: str) -> Iter
     if not rows:
         return
     lines: dict[str, Line] = {}
-    for method in dict.fromkeys(row["method"] for row in rows):
-        group = [row[key] for row in rows if row["method"] == method]
-        lines[method] = _mean_line([[(point["distance"], point["student"]) for point in line] for line in group])
+    for name in dict.fromkeys(map(_name, rows)):
+        group = [row[key] for row in rows if _name(row) == name]
+        lines[name] = _mean_line([[(point["distance"], point["student"]) for point in line] for line in group])
     untouched = [[(point["distance"], point["generator"]) for point in row[key]] for row in rows]
     lines["the untouched generator"] = _mean_line(untouched)
     yield f"<h2>Neighbours {escape(words)}</h2>"
@@ -116,9 +132,14 @@ def _neighbours(rows: Sequence[Mapping[str, Any]], key: str, words: str) -> Iter
 def _relearning(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not rows:
         return
-    lines = {f"{row['method']}, {row['person']}": [tuple(at) for at in row["relearn_curve"]] for row in rows[:8]}
-    yield "<h2>Relearning</h2>"
+    shown = rows[:RELEARNT]
+    lines = {f"{_name(row)}, {row['person']}": [tuple(at) for at in row["relearn_curve"]] for row in shown}
+    yield f"<h2>Relearning: {len(shown)} of {len(rows)} runs</h2>"
     yield curve(lines, "steps of pivotal tuning", "judge cosine to the photo")
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['scenario']}: {row['method']}"
 
 
 def _mean_line(lines: Sequence[Line]) -> Line:
@@ -153,7 +174,7 @@ def curve(lines: Mapping[str, Line], x_label: str, y_label: str, width: int = 72
 
     drawn, names = [], []
     for i, (name, line) in enumerate(lines.items()):
-        colour, dashes = STYLES[i % len(STYLES)]
+        colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
         path = " ".join(place(x, y) for x, y in line)
         drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-dasharray="{dashes}" points="{path}"/>')
         names.append(f'<span style="color:{colour}">{"- - " if dashes else "—— "}{escape(name)}</span>')

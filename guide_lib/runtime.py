@@ -9,6 +9,7 @@ import torch
 
 from guide_lib.errors import GuideError
 
+MAX_SEED = 2**32  # of a run: `step_rng` makes other seeds of it, which have to fit into 63 bits
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # the names mallopt(3) gives these two options
 
 
@@ -24,7 +25,10 @@ def pick_device(name: str | None = None) -> torch.device:
     if not present.get(name.split(":")[0], False):
         choices = ", ".join(device for device, there in present.items() if there)
         raise GuideError(f"There is no device '{name}' on this machine; choose one of: {choices}.")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise GuideError(f"'{name}' is no device; say, for example, cuda:0.") from None
 
 
 def computes_bfloat16(device: torch.device) -> bool:

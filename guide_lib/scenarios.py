@@ -64,7 +64,7 @@ METHODS: dict[str, Method] = {
     "GUIDE without adjacency": Method(changes={"weight_adjacency": 0.0}),
     "GUIDE without global": Method(changes={"weight_global": 0.0}),
     # Adjacency also pulls at w_u, twice as hard as the local loss; this is that pull without the neighbours.
-    "local x 3, no adjacency": Method(changes={"weight_local": 3.0, "weight_adjacency": 0.0}),
+    "local x 3 without adjacency": Method(changes={"weight_local": 3.0, "weight_adjacency": 0.0}),
     # Nobody in place of the person: the identity term alone, with its sign turned, pushes G_u(w_u) away from G_s(w_u).
     "identity ascent": Method("self", changes=LOCAL_ONLY | {"distance": DistanceWeights(0.0, 0.0, -0.1)}),
     "identity ascent with global": Method(
@@ -86,7 +86,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
     "frugal": ["GUIDE by styles", "GUIDE by LoRA", "GUIDE by adapters"],
-    "control": ["local x 3, no adjacency", "GUIDE in single precision"],
+    "control": ["local x 3 without adjacency", "GUIDE in single precision"],
     "all": list(METHODS),
 }
 
@@ -139,10 +139,14 @@ def _photographed(networks: Networks, count: int, folder: Path, photos: Path) ->
         entries = [photos]
     if not entries:
         raise GuideError(f"{photos} holds no photos; add one for each person, or a folder for each person.")
-    for path in entries[:count]:
+    # A folder may have a dot in its name, a photo has an ending.
+    names = [path.name if path.is_dir() else path.stem for path in entries[:count]]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise GuideError(f"Two people in {photos} are called '{min(twice)}'; rename one of them.")
+    for path, name in zip(entries[:count], names, strict=True):
         aligned = load_person(path).photos if path.is_dir() else align(load_photo(path))
         codes = _invert(networks, aligned, folder)
-        yield Person(path.stem, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+        yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
 
 
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:

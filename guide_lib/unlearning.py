@@ -32,7 +32,7 @@ from guide_lib.losses import (
 )
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
-from guide_lib.runtime import computes_bfloat16, mixed_precision, step_rng
+from guide_lib.runtime import MAX_SEED, computes_bfloat16, mixed_precision, step_rng
 from guide_lib.variants import start_training
 
 
@@ -67,6 +67,15 @@ class UnlearningSettings:
     weight_global: float = 1.0
     distance: DistanceWeights = field(default_factory=DistanceWeights)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises GuideError for a number that no run can have."""
+        if self.steps < 1:
+            raise GuideError(f"A run takes at least one step, not {self.steps}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise GuideError(f"The learning rate is a positive number, not {self.learning_rate:g}.")
+        if not 0 <= self.seed < MAX_SEED:
+            raise GuideError(f"The seed is a whole number from 0 to {MAX_SEED - 1}, not {self.seed}.")
 
     @classmethod
     def paper(cls, **changes: object) -> UnlearningSettings:
@@ -141,7 +150,7 @@ def unlearn(
     student, parameters = training.student, training.parameters
     optimizer = _adam(student, parameters, settings)
     objective = _Objective(generator, w_u, w_t, settings, Distance(perceptual, embedder, settings.distance))
-    fingerprint = run_fingerprint(settings, w_u, w_t, generator.trainable_parameters())
+    fingerprint = run_fingerprint(settings, w_u, w_t, generator, perceptual, embedder)
     done, losses = 0, {}
     if checkpoint is not None and checkpoint.exists():
         done, losses = load_checkpoint(checkpoint, fingerprint, parameters, optimizer)

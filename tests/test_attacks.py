@@ -68,6 +68,21 @@ def test_reinversion_finds_the_person_in_an_untouched_generator_and_counts_its_s
         assert attempt.best == pytest.approx(expected.max().item(), abs=1e-5) and attempt.seconds > 0
 
 
+def test_no_attacker_draws_the_very_person_by_accident(generator, monkeypatch):
+    """Person k of the evaluation is what seed k draws first; an attack with the same seed must not start there."""
+    drawn = []
+    real = TinyGenerator.sample
+    monkeypatch.setattr(TinyGenerator, "sample", lambda *args: drawn.append(real(*args)) or drawn[-1])
+    for seed in range(3):
+        w_u = real(generator, 1, torch.Generator().manual_seed(seed))
+        drawn.clear()
+        photo, settings = generator.synthesis(w_u).image, InversionSettings(steps_w=1, steps_w_plus=0)
+        reinvert(generator, photo, settings=settings, seed=seed, **NETWORKS)
+        list(neighbour_curve(generator, generator, w_u, JUDGE, seed=seed))
+        fingerprint_alone(generator, w_u, perceptual=NETWORKS["perceptual"], seed=seed)
+        assert len(drawn) == 3 and all((ws - w_u).flatten(1).norm(dim=1).min() > 0.1 for ws in drawn)
+
+
 def test_reinversion_fails_where_the_person_cannot_be_drawn(generator, w_u):
     photo = generator.synthesis(w_u).image
     assert max(attempt.best for attempt in reinvert(Blind(), photo, settings=SEARCH, starts=2, **NETWORKS)) < 0.8

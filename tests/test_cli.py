@@ -129,6 +129,34 @@ def test_a_missing_photo_and_an_unknown_device(refused, tmp_path):
     assert "no device 'tpu' on this machine; choose one of:" in line
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["unlearn", "--steps", "0"],
+        ["unlearn", "--person", "-1"],
+        ["unlearn", "--seed", "20000000000000"],
+        ["unlearn", "--face", "x"],
+        ["compare", "--people", "0"],
+        ["evaluate", "--pairs", "-1"],
+        ["invert", "me.jpg", "--steps", "-3"],
+    ],
+)
+def test_a_number_that_no_run_can_have_is_refused_at_once(argv, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        main([*argv, "--out", str(tmp_path / "run")])
+    assert refusal.value.code == 2 and not (tmp_path / "run").exists()
+    assert f"a whole number from {0 if argv[-1] not in '0' else 1} to 4294967295, not '{argv[-1]}'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_rate_a_device_and_pairs_that_make_no_sense_are_one_sentence(refused, tmp_path):
+    out = ("--out", tmp_path / "run")
+    assert "The learning rate is a positive number, not -1." in refused("unlearn", "--learning-rate", "-1", *out)
+    assert "'cpu:x' is no device; say, for example, cuda:0." in refused("unlearn", "--device", "cpu:x", *out)
+    assert "name at least two --pairs" in refused("evaluate", "--pairs", "1", *out)
+
+
 def test_one_photo_is_inverted_and_not_a_second_time(tiny_networks, tmp_path, capsys, monkeypatch):
     """The numbers in metrics.json are those of the codes in inversion.safetensors."""
     argv = ["invert", str(shipped("portrait.png")), "--out", str(tmp_path)]

@@ -49,7 +49,7 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
         assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
         assert 0 <= row["fingerprint_rank"] < comparison.CANDIDATES
-    assert not list(tmp_path.glob("GUIDE*")) and len(list((tmp_path / "pictures").glob("*.jpg"))) == 2
+    assert not list(tmp_path.glob("random*")) and len(list((tmp_path / "pictures").glob("*.jpg"))) == 2
     assert json.loads((tmp_path / "summary.json").read_text())["summary"].keys() == {
         "random: GUIDE",
         "random: baseline",
@@ -73,6 +73,11 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path):
     run(tmp_path, people=1, methods=["GUIDE"], measures=Measures())
     with pytest.raises(GuideError, match="holds rows made with other settings; choose another folder"):
         run(tmp_path, people=1, measures=Measures(), settings=replace(SETTINGS, seed=1))
+    with pytest.raises(GuideError, match="other settings"):  # with views: those rows have none
+        run(tmp_path, people=2, measures=Measures(DIRECTIONS))
+    with pytest.raises(GuideError, match="other settings"):
+        another = replace(NETWORKS, generator=TinyGenerator(seed=1))
+        evaluate_people(another, "random", ["GUIDE"], SETTINGS, tmp_path, 2)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "people.jsonl").write_text("{}\n")
     with pytest.raises(GuideError, match="other settings"):
@@ -114,6 +119,7 @@ def test_methods_prepare_what_their_names_say():
         "alpha = 5",
         "alpha = 30",
     }
+    assert not any("," in name for name in (*METHODS, *GROUPS)), "--methods takes names with commas between them"
     assert chosen_methods(["GUIDE", "main"])[:2] == ["GUIDE", "baseline"]
     with pytest.raises(GuideError, match="There is no method 'guide'; choose from: main"):
         chosen_methods(["guide"])
@@ -141,6 +147,9 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
     monkeypatch.setattr(scenarios, "align", lambda path: torch.rand(1, 3, 32, 32))
     ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
     assert (ada.name, len(ada.w_u), len(ada.others)) == ("ada", 1, 2) and (bob.name, bob.others) == ("bob", None)
+    (photos / "bob.jpg").write_bytes(b"")
+    with pytest.raises(GuideError, match="Two people in .* are called 'bob'; rename one of them"):
+        next(people_of("ood", NETWORKS, 5, tmp_path, photos))
     with pytest.raises(GuideError, match="There is no scenario 'rnd'; choose one of: random, ind, ood."):
         next(people_of("rnd", NETWORKS, 1, tmp_path))
 

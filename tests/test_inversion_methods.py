@@ -1,5 +1,7 @@
 """One call for every way from a photo to a latent: the stages each leaves, and that nothing is computed twice."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
@@ -80,8 +82,12 @@ def test_what_was_found_is_kept_and_not_looked_for_again(name, found, networks, 
 def test_another_photo_or_another_method_is_looked_for(found, networks, photos, tmp_path):
     before = set(tmp_path.iterdir())
     assert len(before) == len(SHORT)
-    invert_by(SHORT["encoder"], networks, photos.flip(3), tmp_path, GreyEncoder(networks.generator.w_avg))
+    encoder = GreyEncoder(networks.generator.w_avg)
+    invert_by(SHORT["encoder"], networks, photos.flip(3), tmp_path, encoder)
     assert len(set(tmp_path.iterdir()) - before) == 1
+    for change in ({"generator": TinyGenerator(seed=1)}, {"embedder": TinyEmbedder(seed=2)}):
+        invert_by(SHORT["encoder"], replace(networks, **change), photos, tmp_path, encoder)
+    assert len(set(tmp_path.iterdir()) - before) == 3, "another generator or embedder finds something else"
 
 
 def test_a_stage_is_compared_with_the_photos_through_the_generator_that_draws_it(found, networks, photos):

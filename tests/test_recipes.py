@@ -168,6 +168,9 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     assert quoted.startswith("| | people | ID (lower) | retention (higher) | FID_pre (lower) |")
     assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
 
+    (tmp_path / "10" / "people.jsonl").write_text("")  # a work folder that knows less than what is stored
+    assert rows(1) == (tmp_path / "main-people.jsonl").read_text().splitlines() and len(rows(1)) == 2
+
     elsewhere = [json.loads(line) | {"person": "another"} for line in first]
     made = (tmp_path / "main-run.json").read_text()
     (tmp_path / "other-people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in elsewhere))
@@ -182,9 +185,10 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
         rows(0, "--add", f"{tmp_path / 'nowhere'}")
 
 
-def test_rows_made_elsewhere_can_be_the_first_of_a_folder(tmp_path):
+def test_rows_made_elsewhere_are_added_once_and_only_those_of_the_table(tmp_path):
     prefix, folder = tmp_path / "other", tmp_path / "work"
     folder.mkdir()
+    (folder / "run.json").write_text("{}")
     row = {"scenario": "ood", "method": "GUIDE", "person": "0", "became": [0.1]}
     Path(f"{prefix}-people.jsonl").write_text(json.dumps(row) + "\n")
     Path(f"{prefix}-run.json").write_text("{}")
@@ -194,7 +198,15 @@ def test_rows_made_elsewhere_can_be_the_first_of_a_folder(tmp_path):
     assert read_rows(folder / "people.jsonl") == []
     for _ in range(2):
         add_rows(folder, f"{prefix}", ["random", "ood"], ["GUIDE"])
-    assert read_rows(folder / "people.jsonl") == [row] and (folder / "run.json").read_text() == "{}"
+    assert read_rows(folder / "people.jsonl") == [row]
+
+
+def test_the_quoted_means_are_of_the_same_people():
+    def row(method, person, scenario="random"):
+        return {"scenario": scenario, "method": method, "person": person}
+
+    rows = [row("A", "0"), row("B", "0"), row("A", "1"), row("A", "0", "ood")]
+    assert recipe("evaluation").complete(rows) == [rows[0], rows[1], rows[3]]
 
 
 def test_a_photographed_face_keeps_its_shape_and_has_no_black_corners(training):

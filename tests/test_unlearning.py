@@ -192,6 +192,11 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     run(generator, checkpoint=path)
     with pytest.raises(GuideError, match="belongs to another run"):
         run(generator, replace(SETTINGS, seed=1), checkpoint=path)
+    for change in ({"embedder": TinyEmbedder(seed=2)}, {"perceptual": type("Another", (TinyPerceptual,), {})()}):
+        with pytest.raises(GuideError, match="belongs to another run"):
+            next(unlearn(generator, *person(generator), SETTINGS, **NETWORKS | change, checkpoint=path))
+    with pytest.raises(GuideError, match="belongs to another run"):
+        run(TurningGenerator(), checkpoint=path)  # the same weights under another mode of drawing
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(GuideError, match="is damaged .* delete it to start the run afresh"):
         run(generator, checkpoint=path)
@@ -236,6 +241,14 @@ def test_style_layers_learn_at_their_own_rate():
     moved = {name: (p - before[name]).abs().max().item() for name, p in weights(first).items()}
     assert moved["backbone.weight"] == pytest.approx(SETTINGS.learning_rate, rel=0.01)
     assert moved["backbone.bias"] == pytest.approx(10 * SETTINGS.learning_rate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"seed": -1}, {"seed": 2**40}]
+)
+def test_settings_that_no_run_can_have(change):
+    with pytest.raises(GuideError, match="A run takes|The learning rate is|The seed is"):
+        replace(SETTINGS, **change)
 
 
 def test_presets_carry_the_published_numbers():

@@ -15,7 +15,7 @@ preset `fast` at twice its rate. Out of domain are the ORL faces (grey, real): o
 three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
-Several processes or machines can share the work, each with a scenario and an --out of its own; then
+Several processes or machines can share the work, each with a scenario, a --work and an --out of its own; then
 
     python data/recipes/evaluation.py main --people 0 --add elsewhere/main another/main
 """
@@ -24,14 +24,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import Measures, evaluate_people
+from guide_lib.comparison import Measures, claim_folder, evaluate_people
 from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
 from guide_lib.experiment import load_networks, run_folder
@@ -40,14 +43,14 @@ from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
 from guide_lib.results import read_rows, row_key, summarise, table_of
 from guide_lib.runtime import keep_freed_memory, pick_device
-from guide_lib.scenarios import SCENARIOS, chosen_methods
+from guide_lib.scenarios import METHODS, SCENARIOS, chosen_methods
 from guide_lib.unlearning import UnlearningSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cost as much as half a run
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
-WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`, and all it needs to go on
+WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,16 @@ ATTACKED = (
     *("relearnt", "relearn_steps", "relearnt_control", "relearn_steps_control"),
     *("fingerprint_rank", "fingerprint_beside_rank"),
 )
-ABLATED = ["main", "d", "alpha", "counts", "ascent", "GUIDE by LoRA", "GUIDE by adapters", "local x 3, no adjacency"]
+ABLATED = [
+    "main",
+    "d",
+    "alpha",
+    "counts",
+    "ascent",
+    "GUIDE by LoRA",
+    "GUIDE by adapters",
+    "local x 3 without adjacency",
+]
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
     "shortcuts": Table(("random",), ["GUIDE", "GUIDE in single precision", "GUIDE by styles"], 8),
@@ -89,22 +101,30 @@ def orl_folders(folder: Path, people: int) -> Path:
 
 
 def add_rows(folder: Path, prefix: str, scenarios: Collection[str], methods: Collection[str]) -> None:
-    """Rows of PREFIX-people.jsonl, of these scenarios and methods, that the folder lacks.
+    """Rows of PREFIX-people.jsonl, of these scenarios and methods, that the folder, already claimed, lacks.
 
     Raises:
         GuideError: PREFIX-run.json is missing, or says that they were made in another way than those of the folder.
     """
-    theirs, ours = Path(f"{prefix}-run.json"), folder / "run.json"
-    if not theirs.exists():
-        raise GuideError(f"There is no {theirs}; name the two files before -people.jsonl and -run.json.")
-    if not ours.exists():
-        shutil.copy(theirs, ours)
-    if theirs.read_bytes() != ours.read_bytes():
+    made = Path(f"{prefix}-run.json")
+    if not made.exists():
+        raise GuideError(f"There is no {made}; name the two files before -people.jsonl and -run.json.")
+    if made.read_bytes() != (folder / "run.json").read_bytes():
         raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
     known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
     for row in read_rows(Path(f"{prefix}-people.jsonl")):
         if row["scenario"] in scenarios and row["method"] in methods and row_key(row) not in known:
             append_row(folder / "people.jsonl", row)
+
+
+def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of people who have been through every method of their scenario: so all means are of the same people."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    done: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        methods[row["scenario"]].add(row["method"])
+        done[row["scenario"], row["person"]].add(row["method"])
+    return [row for row in rows if done[row["scenario"], row["person"]] == methods[row["scenario"]]]
 
 
 def main() -> None:
@@ -130,9 +150,9 @@ def main() -> None:
     settings = UnlearningSettings.fast(**SHORT)
     kept = {name: args.out / f"{args.table}-{name}" for name in WRITTEN}
     with run_folder(args.work or Path("runs") / args.table) as folder:
-        for name, result in kept.items():
-            if result.exists() and not (folder / name).exists():
-                shutil.copy(result, folder / name)
+        claim_folder(folder, networks, settings, measures)
+        if kept["people.jsonl"].exists():  # whatever the folder holds: what is stored must not be lost
+            add_rows(folder, f"{args.out / args.table}", SCENARIOS, METHODS)
         for prefix in args.add:
             add_rows(folder, prefix, scenarios, methods)
         photos = orl_folders(folder / "orl", people)
@@ -140,10 +160,13 @@ def main() -> None:
             rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
-            quoted = table_of(summarise(rows), table.quoted, sideways=table.attacks)
+            quoted = table_of(summarise(complete(rows)), table.quoted, sideways=table.attacks)
             (args.out / f"{args.table}.md").write_text(quoted + "\n", encoding="utf-8")
             print(quoted)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GuideError as error:
+        sys.exit(f"error: {error}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
@@ -11,20 +10,12 @@ import torch
 from PIL import Image
 
 from guide_lib.layout import GAP, stack
-from guide_lib.plots import Picture, image_grid, loss_curves
+from guide_lib.plots import LossPoint, Picture, image_grid, loss_curves
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import DrawnExplorer
 
 if TYPE_CHECKING:
     from guide_lib.inversion import InversionStep
-
-
-@dataclass(frozen=True)
-class Point:
-    """One step as `loss_curves` draws it: the loss under the name of the space."""
-
-    index: int
-    losses: dict[str, float]
 
 
 class InversionScrubber(DrawnExplorer):
@@ -45,7 +36,7 @@ class InversionScrubber(DrawnExplorer):
         if not steps:
             raise ValueError("the inversion has no step to show")
         self.photo, self.steps, self._draw = photo, list(steps), render
-        self._curve = [Point(step.index, {step.space: step.loss[0].item()}) for step in steps]
+        self._curve = [LossPoint(step.index, {step.space: step.loss[0].item()}) for step in steps]
         count = len(self.steps)
         slider = ipw.IntSlider(value=count, min=1, max=count, description="Step", continuous_update=False, style=WIDE)
         super().__init__(self._figure, "", step=slider)
