@@ -1,6 +1,6 @@
 """EG3D at the size of EG3D-FFHQ-512 with random weights: time and memory of a picture and of a step.
 
-    python benchmarks/eg3d_full_size.py                      # about ten minutes and 10 GB on two CPU cores
+    python benchmarks/eg3d_full_size.py                      # about ten minutes and 6 GB on two CPU cores
 
 Each line is measured in a process of its own, since a process never gives its peak memory back. Speed and memory do
 not depend on the weights. Writes data/results/eg3d-full-size.json.

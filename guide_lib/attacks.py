@@ -150,8 +150,9 @@ def relearn(
 ) -> Relearning:
     """Pivotal tuning of `generator` at w [1, rows, w_dim] until the judge accepts what it draws as `photo`'s person.
 
-    For G_u at w_u this is the cost of relearning. The fair comparison is the untouched G_s at the target w_t: it draws
-    there what G_u draws at w_u, and never had this person at that latent. If G_u is quicker, it had kept something.
+    For G_u at w_u this is the cost of relearning. The comparison is the untouched G_s at the target w_t: it draws there
+    what G_u was trained to draw at w_u, and never had this person at that latent. If G_u is quicker from the same
+    cosine, it had kept something; look at where both curves start.
     """
     curve, seconds = [(0, _cosine(judge, generator, w, photo))], 0.0
     if curve[0][1] >= threshold:

@@ -82,7 +82,7 @@ class LossMixer(Explorer):
         width = max(faces.width, 560)
         place = self.positions[self.best()]
         return stack(
-            [curves(self.positions, lines, "how far the student went", "loss", place, (width, 260)), faces], GAP
+            [curves(self.positions, lines, "how far the student went", "loss times its weight", place, (width, 260)), faces], GAP
         )
 
     def state(self) -> str:
