@@ -81,9 +81,8 @@ class LossMixer(Explorer):
         faces = image_grid([self.faces[self.best()]], None, self.labels, tile=160)
         width = max(faces.width, 560)
         place = self.positions[self.best()]
-        return stack(
-            [curves(self.positions, lines, "how far the student went", "loss times its weight", place, (width, 260)), faces], GAP
-        )
+        went, weighed = "how far the student went", "loss times its weight"
+        return stack([curves(self.positions, lines, went, weighed, place, (width, 260)), faces], GAP)
 
     def state(self) -> str:
         weights = ", ".join(f"{name} {control.value:g}" for name, control in self.controls.items())
