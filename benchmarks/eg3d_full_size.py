@@ -1,6 +1,7 @@
 """EG3D at the size of EG3D-FFHQ-512 with random weights: time and memory of a picture and of a step.
 
     python benchmarks/eg3d_full_size.py                      # about ten minutes and 6 GB on two CPU cores
+    python benchmarks/eg3d_full_size.py "mixed step"         # some lines anew, the others stay as they are
 
 Each line is measured in a process of its own, since a process never gives its peak memory back. Speed and memory do
 not depend on the weights. Writes data/results/eg3d-full-size.json.
@@ -45,14 +46,15 @@ def picture() -> dict[str, object]:
     return taken(started) | {"picture": list(image.shape[1:])}
 
 
-def step(released: bool) -> dict[str, object]:
-    """One step of the method: LPIPS with VGG-16, three losses, Adam."""
+def step(released: bool = False, mixed: bool = False) -> dict[str, object]:
+    """One step of the method: LPIPS with VGG-16, three losses, Adam. mixed: in bfloat16 where the library does so."""
     keep_freed_memory()
     teacher = as_released(generator()) if released else generator()
     networks: dict[str, nn.Module] = {"perceptual": load_lpips("vgg"), "embedder": load_embedder()}
     before = fingerprints(teacher)
     w_u = teacher.sample(1, torch.Generator().manual_seed(1))
-    run = unlearn(teacher, w_u, ufo_target(w_u, teacher.w_avg), UnlearningSettings.paper(steps=1), **networks)
+    settings = UnlearningSettings.paper(steps=1, mixed_precision=mixed)
+    run = unlearn(teacher, w_u, ufo_target(w_u, teacher.w_avg), settings, **networks)
     started = time.perf_counter(), time.process_time()
     done = next(run)
     costs = taken(started)
@@ -77,17 +79,23 @@ def taken(started: tuple[float, float]) -> dict[str, float]:
     return {"seconds": round(clock, 1), "cpu_seconds": round(processor, 1), "peak_gib": round(peak_mib() / 1024, 2)}
 
 
-MEASURES = {"picture": picture, "clean step": lambda: step(False), "paper step": lambda: step(True)}
+MEASURES = {
+    "picture": picture,
+    "clean step": step,
+    "paper step": lambda: step(released=True),
+    "mixed step": lambda: step(mixed=True),
+}
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(MEASURES[sys.argv[1]]()))
+    if sys.argv[1:2] == ["--here"]:
+        print(json.dumps(MEASURES[sys.argv[2]]()))
         return
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if sys.argv[1:] else {}
     machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine()}
-    result: dict[str, object] = {"weights": "random", "device": "cpu"} | machine
-    for name in MEASURES:
-        done = subprocess.run([sys.executable, __file__, name], check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, object] = before | {"weights": "random", "device": "cpu"} | machine
+    for name in sys.argv[1:] or MEASURES:
+        done = subprocess.run([sys.executable, __file__, "--here", name], check=True, stdout=subprocess.PIPE, text=True)
         result[name] = json.loads(done.stdout.splitlines()[-1])
         print(f"{name}: {result[name]}", flush=True)
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

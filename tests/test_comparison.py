@@ -178,6 +178,21 @@ def test_the_page_holds_tables_curves_and_pictures_and_asks_for_nothing(tmp_path
     assert f"{summary['random: GUIDE']['retention']['mean']:.3f}" in page
 
 
+def test_the_page_of_one_run_shows_figures_inside_of_figures(tmp_path):
+    figures = {"id": 0.25, "W": {"judge": 0.5, "lpips": {"mean": 0.125}}, "names": ["a"], "settings": {"steps": 7}}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    for name, value in {"id": "0.250", "W: judge": "0.500", "W: lpips: mean": "0.125", "steps": "7"}.items():
+        assert f"<td>{name}</td><td>{value}</td>" in page
+    assert "names" not in page
+
+
+def test_lines_of_many_methods_and_scenarios_can_be_told_apart(tmp_path):
+    lines = {f"method {i}": [(0, i), (1, i)] for i in range(12)}
+    looks = re.findall(r'stroke="(#\w+)" stroke-dasharray="([\d ]*)"', curve(lines, "x", "y"))
+    assert len(set(looks)) == 12
+
+
 def test_whatever_stands_in_the_files_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     row = {"scenario": evil, "method": '"><b>', "person": evil, "id": 0.5, "retention": 1.0, "became": [1.0]}
