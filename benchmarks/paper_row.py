@@ -11,6 +11,7 @@ Everything that takes long is kept in --out, so a killed run goes on. Exit statu
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,12 @@ def in_range(name: str, value: float) -> bool:
     return low <= value <= high
 
 
+def digest(folder: Path) -> str:
+    """Which pictures a folder holds, by names and sizes."""
+    files = sorted((path.name, path.stat().st_size) for path in folder.glob("*") if path.is_file())
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+
+
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Load what the options name, and measure."""
     device = pick_device(args.device)
@@ -107,7 +114,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, float]:
     generator, encoder, inception = networks.generator, load_goae(device), load_inception(device)
     photo, others = align(load_photo(args.photo)), load_person(args.others).photos
     w_u, w_others = (encoder.latents(photos.to(device), generator.w_avg) for photos in (photo, others))
-    real = photo_features(args.real, inception, generator.resolution, folder / "real.safetensors")
+    real = photo_features(args.real, inception, generator.resolution, folder / f"real-{digest(args.real)}.safetensors")
+    if len(real) < PICTURES:
+        raise GuideError(f"{args.real} holds {len(real)} pictures; the paper's row takes {PICTURES}.")
     settings = UnlearningSettings.paper(seed=args.seed)
     return paper_row(networks, w_u, w_others, real[:PICTURES], inception, folder, settings)
 

@@ -156,7 +156,7 @@ def assets(args: argparse.Namespace) -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Convert a pickle of NVIDIA's (StyleGAN2-ADA, StyleGAN3, EG3D) to safetensors; nothing in it is run."""
+    """Convert a pickle of NVIDIA's, or a state dict of torch.save (GOAE, ArcFace), to safetensors; nothing is run."""
     from guide_lib import official
 
     for known in official.OFFICIAL.values():

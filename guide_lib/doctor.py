@@ -28,10 +28,10 @@ def diagnose() -> Iterator[str]:
     yield f"device: {pick_device()}; torch uses {torch.get_num_threads()} threads"
     yield f"allocator: {'keeps freed memory (glibc)' if keep_freed_memory() else 'left alone (not glibc)'}"
     folder = cache_dir()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     yield f"cache: {folder}, {shutil.disk_usage(existing).free / 1e9:.0f} GB free"
     for name in ASSETS:
         yield f"  {name}: {'there' if is_cached(name) else 'not fetched yet (python -m guide_lib assets fetch)'}"
     for name in OFFICIAL:
-        there = converted_path(name).is_file()
+        there = os.path.isfile(converted_path(name))
         yield f"  {name}: {'there' if there else 'optional, downloaded by hand (python -m guide_lib assets)'}"

@@ -77,7 +77,10 @@ def invert_by(
         GuideError: unknown method; an encoder for another generator; a loss that is not finite.
     """
     method = _named(method)
-    path = folder / f"inversion-{networks.generator.resolution}-{_digest(method, networks, photos)}.safetensors"
+    if method.encoder:
+        encoder = encoder or load_encoder(networks.generator.w_avg.device)
+    digest = _digest(method, networks, photos, encoder)
+    path = folder / f"inversion-{networks.generator.resolution}-{digest}.safetensors"
     if not path.exists():
         _save(path, dict(_stages(method, networks, photos, encoder)))
     return _load(path, networks.generator)
@@ -99,8 +102,9 @@ def _named(method: str | Method) -> Method:
     return METHODS[method]
 
 
-def _digest(method: Method, networks: Networks, photos: Tensor) -> str:
-    facts = repr(method) + networks_digest(networks.generator, networks.perceptual, networks.embedder)
+def _digest(method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None) -> str:
+    asked = [networks.generator, networks.perceptual, networks.embedder, *([encoder] if method.encoder else [])]
+    facts = repr(method) + networks_digest(*asked)
     return hashlib.sha256(photos.cpu().numpy().tobytes() + facts.encode()).hexdigest()[:16]
 
 
@@ -109,7 +113,7 @@ def _stages(method: Method, networks: Networks, photos: Tensor, encoder: Encoder
     photos = photos.to(generator.w_avg)
     ws = starting_codes(generator, photos)
     if method.encoder:
-        ws, seconds = encoded(encoder or load_encoder(generator.w_avg.device), generator, photos)
+        ws, seconds = encoded(encoder, generator, photos)
         yield "encoder", Stage(ws, seconds, generator)
     for space, (better, spent) in _optimised(method.optimisation, networks, photos, ws).items():
         ws, seconds = better, seconds + spent

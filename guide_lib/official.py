@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from guide_lib.assets import cache_dir
@@ -77,7 +77,7 @@ def converted_path(name: str) -> Path:
 def converted(name: str) -> Path:
     """The converted file of `name`; `GuideError` says where to get the original if it is not there."""
     path, official = converted_path(name), OFFICIAL[name]
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     raise GuideError(
         f"{name} is not on this machine and not part of this package (licence: {official.licence}); download "
@@ -100,11 +100,15 @@ def convert(source: Path, out: Path | None = None) -> Path:
     arrays, facts = _read(content)
     known = {official.file: converted_path(name) for name, official in OFFICIAL.items()}
     out = out or known.get(source.name) or source.with_suffix(".safetensors")
+    if os.path.exists(out) and not _converted_before(out):
+        raise GuideError(f"{out} is another file and would be lost; choose another name with --out.")
     metadata = facts | {"source": source.name, "source_sha256": hashlib.sha256(content).hexdigest()}
-    unfinished = out.with_name(f"{out.name}.tmp")
+    unfinished = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, unfinished, metadata)
+        with open(unfinished, "rb") as written:
+            os.fsync(written.fileno())
         os.replace(unfinished, out)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)[:160]
@@ -113,6 +117,15 @@ def convert(source: Path, out: Path | None = None) -> Path:
         with contextlib.suppress(OSError):
             unfinished.unlink()
     return out
+
+
+def _converted_before(path: Path) -> bool:
+    """Whether the file is one that `convert` wrote."""
+    try:
+        with safe_open(path, "np") as file:
+            return "source_sha256" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def _read(content: bytes) -> tuple[Arrays, dict[str, str]]:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyPerceptual
 
-from guide_lib.generators import View, cameras, volume
+from guide_lib.generators import View, cameras, eg3d, volume
 from guide_lib.generators.eg3d import EG3D, EG3DConfig, look_up
 from guide_lib.generators.volume import Jitter, Sampling
+from guide_lib.runtime import mixed_precision
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 
@@ -337,6 +338,17 @@ def test_views_are_guides_cameras(rng):
     assert yaws.min() < -14 and yaws.max() > 14 and abs(yaws).max() <= 15 and abs(yaws.mean()) < 1.5
     assert {round(view.pitch, 2) for view in views} == {7.31}
     assert len({view.jitter for view in views}) == 400
+
+
+def test_rays_are_exact_in_mixed_precision(monkeypatch):
+    seen, real = [], eg3d.pixel_rays
+    monkeypatch.setattr(eg3d, "pixel_rays", lambda *args: seen.append(real(*args)) or seen[-1])
+    generator, view = tiny64(), View(yaw=10)
+    with torch.no_grad():
+        generator.picture(IO["mapping.ws"][:1], view)
+        with mixed_precision(torch.device("cpu")):
+            generator.picture(IO["mapping.ws"][:1], view)
+    assert torch.equal(seen[0][1], seen[1][1]), "eight bits of a direction are a ray several pixels off"
 
 
 def test_every_ray_has_its_own_jitter(rng):

@@ -98,17 +98,22 @@ def test_a_killed_run_is_continued_by_a_new_process(undisturbed, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_shutdown_and_ctrl_c_save_the_state(number, undisturbed, tmp_path):
-    process = started(tmp_path)
-    after_steps(tmp_path, 60, process)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=300)
-    assert process.returncode == 130 and error.endswith("stopped; the same command continues from here\n"), error
-    assert "Traceback" not in error
-    with checkpoints.safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:
-        saved = int(file.metadata()["step"])
-    # Adam's step itself may have been interrupted: then the last whole state counts, at most 25 steps back.
-    assert saved >= lines(tmp_path / "losses.csv") - 2 or saved % 25 == 0
-    assert_continues(tmp_path, undisturbed)
+    lost = []
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        process = started(folder)
+        after_steps(folder, 60 + attempt, process)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 130 and error.endswith("stopped; the same command continues from here\n"), error
+        assert "Traceback" not in error
+        with checkpoints.safe_open(folder / "checkpoint.safetensors", "pt") as file:
+            lost.append(lines(folder / "losses.csv") - 1 - int(file.metadata()["step"]))
+        if lost[-1] <= 1:
+            break
+    # Adam's step itself may be interrupted: then the last whole state counts. Three times in a row is no accident.
+    assert lost[-1] <= 1, f"steps lost: {lost}"
+    assert_continues(folder, undisturbed)
 
 
 @pytest.mark.slow

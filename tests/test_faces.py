@@ -141,6 +141,18 @@ def test_faces_come_left_to_right(pair: Image.Image) -> None:
     assert (first - second).abs().mean() > 0.2
 
 
+def test_a_larger_neighbour_does_not_take_the_place_of_the_face(portrait: Image.Image, monkeypatch) -> None:
+    """MTCNN, asked again inside of the square of one face, may answer with whoever leans into it."""
+    (face,) = detect_faces(portrait)
+    rough = faces.ffhq_matrix(face.landmarks, faces.REFINE_SIZE)
+    for shift, stays in ((0.2, False), (1.5, True)):
+        moved = face.landmarks + shift * (face.landmarks[1] - face.landmarks[0])
+        answer = moved @ rough[:, :2].T + rough[:, 2]
+        monkeypatch.setattr(faces, "find_landmarks", lambda _, a=answer: (a[None], np.array([True])))
+        refined = faces.refine_landmarks(portrait, face.landmarks)
+        assert np.allclose(refined, face.landmarks if stays else moved, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(10, 10), (2048, 30), (30, 2048)])
 def test_a_strip_too_thin_for_a_face_shows_none(size: tuple[int, int]) -> None:
     assert detect_faces(Image.new("RGB", size)) == []

@@ -72,7 +72,7 @@ def test_the_stages_are_what_the_parts_find_when_called_by_hand(found, networks,
 @pytest.mark.parametrize("name", SHORT)
 def test_what_was_found_is_kept_and_not_looked_for_again(name, found, networks, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(inversion_methods, "_stages", lambda *_: pytest.fail("computed again"))
-    again = invert_by(SHORT[name], networks, photos, tmp_path)
+    again = invert_by(SHORT[name], networks, photos, tmp_path, GreyEncoder(networks.generator.w_avg))
     for stage, first in found[name].items():
         assert torch.equal(again[stage].ws, first.ws) and again[stage].seconds == first.seconds
         drawn = [s.generator.synthesis(first.ws).image for s in (first, again[stage])]
@@ -87,7 +87,8 @@ def test_another_photo_or_another_method_is_looked_for(found, networks, photos, 
     assert len(set(tmp_path.iterdir()) - before) == 1
     for change in ({"generator": TinyGenerator(seed=1)}, {"embedder": TinyEmbedder(seed=2)}):
         invert_by(SHORT["encoder"], replace(networks, **change), photos, tmp_path, encoder)
-    assert len(set(tmp_path.iterdir()) - before) == 3, "another generator or embedder finds something else"
+    invert_by(SHORT["encoder"], networks, photos, tmp_path, type("Other", (GreyEncoder,), {})(networks.generator.w_avg))
+    assert len(set(tmp_path.iterdir()) - before) == 4, "another generator, embedder or encoder finds something else"
 
 
 def test_a_stage_is_compared_with_the_photos_through_the_generator_that_draws_it(found, networks, photos):

@@ -13,6 +13,9 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from guide_lib import inversion_methods
+from guide_lib.scenarios import METHODS
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 REPOSITORY = "https://colab.research.google.com/github/guide-unlearning/guide-tutorial/blob/main/notebooks/"
@@ -191,6 +194,15 @@ def test_rule(path: Path, rule: Rule) -> None:
 
 def test_badge_opens_this_notebook(path: Path) -> None:
     assert f"]({REPOSITORY}{path.name})" in read(path).cells[0].source
+
+
+def test_every_method_that_a_notebook_names_exists(path: Path) -> None:
+    """Names are data, so that only a run of the notebook would notice one that is no more."""
+    code = "\n".join(cell.source for cell in code_cells(read(path)))
+    named = re.findall(r'(?:\bforget\(|METHODS\[)"([^"]+)"', code)
+    for listed in re.findall(r"for name in \(([^()]*)\)", code):
+        named += ast.literal_eval(f"[{listed}]")
+    assert {*named} <= {*METHODS, *inversion_methods.METHODS}
 
 
 def test_setup_cell_is_the_same_everywhere() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from nvidia_pickles import EasyDict, Persistent, described, nvidia_modules, write
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from test_eg3d import IO, REFERENCE, tiny64
 from test_stylegan2 import small_network
 from torch import nn
@@ -166,6 +167,26 @@ def test_an_official_file_goes_to_the_cache_and_loads_by_name(tmp_path, monkeypa
     assert load_generator("eg3d-ffhq-512").rows == 10
     with pytest.raises(GuideError, match="draws at 64 px, not at 512"):
         load_generator("eg3d-ffhq-512", resolution=512)
+
+
+def test_a_checkpoint_without_pose_conditioning_is_not_given_a_camera(tmp_path):
+    source = tmp_path / "blind.pkl"
+    kwargs = EasyDict(REFERENCE["rendering_kwargs"], c_gen_conditioning_zero=True)
+    source.write_bytes(write({"G_ema": described(tiny64(), SETTINGS | {"rendering_kwargs": kwargs})}))
+    assert load_generator(str(official.convert(source))).config.camera_scale == 0
+
+
+def test_a_conversion_replaces_nothing_but_a_conversion(tmp_path):
+    source, other = tmp_path / "mine.pkl", tmp_path / "mine.safetensors"
+    source.write_bytes(benign())
+    save_file({"a": np.zeros(3)}, other)
+    kept = other.read_bytes(), source.read_bytes()
+    for out in (None, source):
+        with pytest.raises(GuideError, match="is another file and would be lost; choose another name with --out"):
+            official.convert(source, out)
+    assert (other.read_bytes(), source.read_bytes()) == kept
+    other.unlink()
+    assert official.convert(source) == official.convert(source) == other
 
 
 def test_checkpoints_that_no_generator_takes(tmp_path):

@@ -18,6 +18,8 @@ Resumable: a row that results/NAME-people.jsonl holds is not computed again; few
 Several processes or machines can share the work, each with a scenario, a --work and an --out of its own; then
 
     python data/recipes/evaluation.py main --people 0 --add elsewhere/main another/main
+
+The means are of people who have been through every method of their scenario.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from guide_lib.assets import fetch
 from guide_lib.comparison import Measures, claim_folder, evaluate_people
 from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
-from guide_lib.experiment import load_networks, run_folder
+from guide_lib.experiment import load_networks, run_folder, write_json
 from guide_lib.jsonlines import append_row
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
@@ -50,7 +52,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cost as much as half a run
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
-WRITTEN = ("run.json", "people.jsonl", "summary.json", "table.md")  # by `evaluate_people`
+KEPT = ("run.json", "people.jsonl")  # all that a run needs to go on
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def main() -> None:
     pairs, inception = (PAIRS, load_inception(device)) if table.distribution else (0, None)
     measures = Measures(load_directions(device), inception, pairs, attacks=table.attacks)
     settings = UnlearningSettings.fast(**SHORT)
-    kept = {name: args.out / f"{args.table}-{name}" for name in WRITTEN}
+    kept = {name: args.out / f"{args.table}-{name}" for name in KEPT}
     with run_folder(args.work or Path("runs") / args.table) as folder:
         claim_folder(folder, networks, settings, measures)
         if kept["people.jsonl"].exists():  # whatever the folder holds: what is stored must not be lost
@@ -160,9 +162,13 @@ def main() -> None:
             rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
-            quoted = table_of(summarise(complete(rows)), table.quoted, sideways=table.attacks)
-            (args.out / f"{args.table}.md").write_text(quoted + "\n", encoding="utf-8")
+            summary = summarise(complete(rows))
+            write_json(args.out / f"{args.table}-summary.json", {"summary": summary})
+            quoted = table_of(summary, table.quoted, sideways=table.attacks)
+            for name, text in {f"{args.table}.md": quoted, f"{args.table}-table.md": table_of(summary)}.items():
+                (args.out / name).write_text(text + "\n", encoding="utf-8")
             print(quoted)
+    print(f"now enter the new sums: python data/recipes/manifest.py results/{args.table}-people.jsonl")
 
 
 if __name__ == "__main__":

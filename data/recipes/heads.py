@@ -174,7 +174,7 @@ def main() -> None:
             head.load_state_dict({k.removeprefix(prefix): v for k, v in start.items() if k.startswith(prefix)})
     state, done = args.out.with_suffix(".training.pt"), 0
     if state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, map_location="cpu", weights_only=True)
         done = saved["done"]
         for name in heads:
             heads[name].load_state_dict(saved[name])
@@ -199,7 +199,9 @@ def main() -> None:
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
             saved = {name: head.state_dict() for name, head in heads.items()}
             saved |= {f"{name}/adam": optimizer.state_dict() for name, optimizer in optimizers.items()}
-            torch.save(saved | {"done": step + 1}, state)
+            partial = state.with_name(f"{state.name}.part")  # an interrupted run never leaves half a state
+            torch.save(saved | {"done": step + 1}, partial)
+            partial.replace(state)
             tensors = {f"heads.{n}.{k}": v.contiguous() for n, h in heads.items() for k, v in h.state_dict().items()}
             facts = {"steps": step + 1, "samples": args.pool + (step + 1) // args.refresh, "loss": average}
             save_file(tensors | {"w_avg": generator.w_avg}, args.out, {"training": json.dumps(facts)})

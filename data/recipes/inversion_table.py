@@ -146,6 +146,7 @@ def main() -> None:
     write_json(args.out / "inversion.json", result)
     (args.out / "inversion.md").write_text(table(result) + "\n", encoding="utf-8")
     print(table(result))
+    print("now enter the new sum: python data/recipes/manifest.py results/inversion.json")
 
 
 if __name__ == "__main__":

@@ -116,8 +116,8 @@ def eg3d_config(state: State, settings: dict[str, Any]) -> EG3DConfig:
         box_warp=float(rendering["box_warp"]),
         radius=float(rendering["avg_camera_radius"]),
         pivot=tuple(map(float, rendering["avg_camera_pivot"])),
-        # a checkpoint from before this setting was never conditioned on its camera
-        camera_scale=float(rendering.get("c_scale", 0)),
+        # a checkpoint from before these settings was never conditioned on its camera
+        camera_scale=0.0 if rendering.get("c_gen_conditioning_zero") else float(rendering.get("c_scale", 0)),
     )
 
 

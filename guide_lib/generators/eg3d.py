@@ -28,6 +28,7 @@ from guide_lib.generators.stylegan2 import (
     initialise,
 )
 from guide_lib.generators.volume import Jitter, Sampling, render
+from guide_lib.runtime import full_precision
 
 CAMERA_NUMBERS = 25
 # GUIDE's training cameras: yaw ~ U(-15, 15), and EG3D's pitch parameter of pi/2 - 0.2
@@ -181,7 +182,8 @@ class EG3D(Generator):
         The first three features are the raw picture, in [-1, 1].
         """
         c, n = self.config, len(planes)
-        origins, directions = pixel_rays(cam2world, intrinsics, c.render_size)
+        with full_precision(planes.device):  # eight bits of a direction are a ray several pixels off
+            origins, directions = pixel_rays(cam2world, intrinsics, c.render_size)
 
         def radiance(points: Tensor) -> tuple[Tensor, Tensor]:
             return self.decoder(look_up(planes, points, c.box_warp, c.axis_slip))

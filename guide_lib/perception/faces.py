@@ -181,12 +181,17 @@ def align(photo: Image.Image, size: int = 512, face: int | None = None) -> Tenso
 
 
 def refine_landmarks(photo: Image.Image, landmarks: np.ndarray) -> np.ndarray:
-    """Look for the five points [5,2] again in the upright, centred face: MTCNN is less exact on a turned one."""
+    """Look for the five points [5,2] again in the upright, centred face: MTCNN is less exact on a turned one.
+
+    Somebody else may lean into the square and be larger: then the points stay what they were.
+    """
     rough = ffhq_matrix(landmarks, REFINE_SIZE)
     points, found = find_landmarks(cut_out(photo, landmarks, REFINE_SIZE))
     if not found[0]:
         return landmarks
-    return (points[0] - rough[:, 2]) @ np.linalg.inv(rough[:, :2]).T
+    refined = (points[0] - rough[:, 2]) @ np.linalg.inv(rough[:, :2]).T
+    moved, eye_to_eye = (np.linalg.norm(d) for d in ((refined - landmarks).mean(0), landmarks[1] - landmarks[0]))
+    return refined if moved < eye_to_eye / 2 else landmarks
 
 
 def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int) -> Tensor:
