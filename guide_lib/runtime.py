@@ -6,6 +6,7 @@ import ctypes
 import sys
 
 import torch
+import torch.nn.functional as F
 
 from guide_lib.errors import GuideError
 
@@ -17,9 +18,12 @@ def pick_device(name: str | None = None) -> torch.device:
     """Return the device called `name`, or the best one present: cuda, then mps, then cpu.
 
     Raises:
-        GuideError: `name` is unknown or that device is not present on this machine.
+        GuideError: `name` is unknown, or that device is not present on this machine or cannot do what is needed.
     """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    apple = torch.backends.mps.is_available()
+    present = {"cuda": torch.cuda.is_available(), "mps": apple and _samples_pictures("mps"), "cpu": True}
+    if apple and not present["mps"] and (name or "").startswith("mps"):
+        raise GuideError("This PyTorch cannot warp pictures on Apple's GPU; update it, or choose --device cpu.")
     if name is None:
         return torch.device(next(device for device, there in present.items() if there))
     if not present.get(name.split(":")[0], False):
@@ -29,6 +33,17 @@ def pick_device(name: str | None = None) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise GuideError(f"'{name}' is no device; say, for example, cuda:0.") from None
+
+
+def _samples_pictures(device: str) -> bool:
+    """Whether grid_sample works there, with its gradient: older versions of PyTorch lack it on Apple's GPU."""
+    try:
+        picture = torch.zeros(1, 1, 2, 2, device=device, requires_grad=True)
+        grid = torch.zeros(1, 1, 1, 2, device=device)
+        F.grid_sample(picture, grid, padding_mode="border", align_corners=False).sum().backward()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
 
 
 def computes_bfloat16(device: torch.device) -> bool:

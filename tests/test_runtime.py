@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from guide_lib import unlearning
+from guide_lib import runtime, unlearning
+from guide_lib.errors import GuideError
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
@@ -77,6 +78,17 @@ def test_a_step_in_mixed_precision_goes_where_one_in_single_goes(generator):
     moved = [torch.cat([(p[name] - before[name]).flatten() for name in before]) for p in (a, b)]
     assert all(p.dtype == torch.float32 for p in b.values())
     assert torch.cosine_similarity(*moved, dim=0) > 0.8
+
+
+def test_apples_gpu_is_taken_only_where_it_can_do_what_is_needed(monkeypatch):
+    assert runtime._samples_pictures("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for able in (True, False):
+        monkeypatch.setattr(runtime, "_samples_pictures", lambda device, able=able: able)
+        assert runtime.pick_device().type == ("mps" if able else "cpu")
+    with pytest.raises(GuideError, match="cannot warp pictures on Apple's GPU; update it, or choose --device cpu"):
+        runtime.pick_device("mps")
 
 
 @pytest.mark.parametrize("able", [False, True])
