@@ -150,7 +150,8 @@ def unlearn(
     student, parameters = training.student, training.parameters
     optimizer = _adam(student, parameters, settings)
     objective = _Objective(generator, w_u, w_t, settings, Distance(perceptual, embedder, settings.distance))
-    fingerprint = run_fingerprint(settings, w_u, w_t, generator, perceptual, embedder)
+    # every weight is read for it, and only a file needs it
+    fingerprint = run_fingerprint(settings, w_u, w_t, generator, perceptual, embedder) if checkpoint is not None else ""
     done, losses = 0, {}
     if checkpoint is not None and checkpoint.exists():
         done, losses = load_checkpoint(checkpoint, fingerprint, parameters, optimizer)
