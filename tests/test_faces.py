@@ -79,9 +79,11 @@ def test_fixed_crop_shrinks_without_aliasing() -> None:
     assert third.mean().abs() < 0.02
 
 
-def test_fixed_crop_takes_one_matrix_per_picture(portrait: Image.Image) -> None:
+@pytest.mark.parametrize("scale", [0.6, 0.3])
+def test_fixed_crop_takes_one_matrix_per_picture(scale: float) -> None:
+    """Whatever the other shrinks by: a picture that is cut out with others must come out as it does alone."""
     images = torch.rand(2, 3, 40, 40)
-    both = np.stack([matrix(0.1, 0.6, 1, 2)[:2], matrix(-0.4, 0.6, 9, -3)[:2]])
+    both = np.stack([matrix(0.1, 0.6, 1, 2)[:2], matrix(-0.4, scale, 9, -3)[:2]])
     apart = torch.cat([fixed_crop(images[i : i + 1], both[i], 24) for i in range(2)])
     assert torch.allclose(fixed_crop(images, both, 24), apart, atol=1e-5)
 

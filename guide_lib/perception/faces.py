@@ -7,7 +7,6 @@ Points are in pixels, (x, y), with the centre of the top left pixel at (0, 0). A
 that takes points of the input picture to points of the output picture.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -129,9 +128,18 @@ def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_m
     [N,3,size,size]. When the map shrinks by s, each output pixel is the mean of ceil(s)^2 bilinear samples.
     """
     forward = torch.as_tensor(np.asarray(matrix), dtype=torch.float64).reshape(-1, 2, 3)
+    shrink = torch.linalg.det(forward[:, :, :2]).abs().rsqrt()
+    factors = (shrink - 1e-6).ceil().int().clamp(min=1)
+    if len(factors.unique()) == 1:
+        return _warp(images, forward, size, int(factors[0]), padding_mode)
+    # One by one: what is cut out of a picture must not depend on the others of its batch.
+    pairs = zip(images.split(1), forward.split(1), factors.tolist(), strict=True)
+    return torch.cat([_warp(image, own, size, factor, padding_mode) for image, own, factor in pairs])
+
+
+def _warp(images: Tensor, forward: Tensor, size: int, factor: int, padding_mode: str) -> Tensor:
+    """forward: [1 or N,2,3]; factor: samples of an output pixel along each axis."""
     inverse = torch.linalg.inv(forward[:, :, :2])
-    shrink = torch.linalg.det(inverse).abs().sqrt().max().item()
-    factor = max(1, math.ceil(shrink - 1e-6))
     steps = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     points = torch.stack([x, y], dim=-1) - forward[:, None, None, :, 2]
