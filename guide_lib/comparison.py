@@ -72,8 +72,8 @@ def evaluate_people(
     facts = claim_folder(folder, networks, settings, measures)
     rows = read_rows(folder / "people.jsonl")
     done = {row_key(row) for row in rows}
-    wanted = people_of(scenario, networks, people, folder, photos)
-    for person in wanted:
+    finished = {key[2] for key in done if all((scenario, method, key[2]) in done for method in methods)}
+    for person in people_of(scenario, networks, people, folder, photos, finished):
         for method in methods:
             key = {"scenario": scenario, "method": method, "person": person.name}
             if row_key(key) not in done:

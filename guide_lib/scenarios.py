@@ -6,7 +6,7 @@ METHODS["GUIDE without adjacency"].prepare(person.w_u, generator.w_avg, Unlearni
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,16 @@ def chosen_methods(names: list[str]) -> list[str]:
 
 
 def people_of(
-    scenario: str, networks: Networks, count: int, folder: Path, photos: Path | None = None
+    scenario: str,
+    networks: Networks,
+    count: int,
+    folder: Path,
+    photos: Path | None = None,
+    skip: Collection[str] = (),
 ) -> Iterator[Person]:
-    """The people of a scenario, one after another; `folder` keeps inversions, so none is made twice.
+    """The first `count` people of a scenario, one after another; `folder` keeps inversions, so none is made twice.
+
+    skip: names of people to leave out, who then need no inversion.
 
     random: latents of seeds 0, 1, ...; ind: the inversions of generated pictures that are treated as photographs;
     ood: real photos, `photos` or else the bundled portrait (see `_photographed`).
@@ -114,21 +121,23 @@ def people_of(
         GuideError: an unknown scenario, or the photos cannot be used.
     """
     if scenario == "random":
-        for seed in range(count):
+        for seed in (seed for seed in range(count) if str(seed) not in skip):
             truncation = TRUNCATIONS[seed % len(TRUNCATIONS)]
             w_u = sample_person(networks.generator, seed, truncation)
             yield Person(str(seed), w_u, facts={"truncation": truncation})
     elif scenario == "ind":
-        for seed in range(HELD_OUT, HELD_OUT + count):
+        for seed in (seed for seed in range(HELD_OUT, HELD_OUT + count) if str(seed) not in skip):
             photo = render(networks.generator, sample_person(networks.generator, seed, 0.7))
             yield Person(str(seed), _invert(networks, photo, folder), photo)
     elif scenario == "ood":
-        yield from _photographed(networks, count, folder, photos or portrait())
+        yield from _photographed(networks, count, folder, photos or portrait(), skip)
     else:
         raise GuideError(f"There is no scenario '{scenario}'; choose one of: {', '.join(SCENARIOS)}.")
 
 
-def _photographed(networks: Networks, count: int, folder: Path, photos: Path) -> Iterator[Person]:
+def _photographed(
+    networks: Networks, count: int, folder: Path, photos: Path, skip: Collection[str]
+) -> Iterator[Person]:
     """One photo, or a folder: each photo in it is a person, and each folder in it one person of several photos.
 
     Of several photos the first is erased; the others, never seen by the unlearning, are those of ID_others.
@@ -144,6 +153,8 @@ def _photographed(networks: Networks, count: int, folder: Path, photos: Path) ->
     if twice := {name for name in names if names.count(name) > 1}:
         raise GuideError(f"Two people in {photos} are called '{min(twice)}'; rename one of them.")
     for path, name in zip(entries[:count], names, strict=True):
+        if name in skip:
+            continue
         aligned = load_person(path).photos if path.is_dir() else align(load_photo(path))
         codes = _invert(networks, aligned, folder)
         yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
