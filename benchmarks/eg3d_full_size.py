@@ -1,15 +1,17 @@
 """EG3D at the size of EG3D-FFHQ-512 with random weights: time and memory of a picture and of a step.
 
-    python benchmarks/eg3d_full_size.py                      # about ten minutes and 6 GB on two CPU cores
+    python benchmarks/eg3d_full_size.py                      # half an hour; 24 GB of memory, or a swap file
     python benchmarks/eg3d_full_size.py "mixed step"         # some lines anew, the others stay as they are
 
 Each line is measured in a process of its own, since a process never gives its peak memory back. Speed and memory do
-not depend on the weights. Writes data/results/eg3d-full-size.json.
+not depend on the weights. The naive steps are those of `benchmarks/naive.py`, which holds the graph of the whole step;
+they take 22 GiB. Writes data/results/eg3d-full-size.json.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import torch
 from machine import peak_mib
+from naive import unlearn_naively
 from torch import nn
 
 from guide_lib.generators import View, as_released
@@ -68,6 +71,18 @@ def step(released: bool = False, mixed: bool = False) -> dict[str, object]:
     }
 
 
+def naive_step(keeps_memory: bool) -> dict[str, object]:
+    """The same step as `step` by the loop as it is stated: one latent at a time, nothing kept, one way back."""
+    if keeps_memory:
+        keep_freed_memory()
+    teacher = generator()
+    w_u = teacher.sample(1, torch.Generator().manual_seed(1))
+    networks = {"perceptual": load_lpips("vgg"), "embedder": load_embedder()}
+    run = unlearn_naively(teacher, w_u, ufo_target(w_u, teacher.w_avg), UnlearningSettings.paper(steps=1), **networks)
+    started = time.perf_counter(), time.process_time()
+    return {"losses": next(run).losses} | taken(started)
+
+
 def fingerprints(network: nn.Module) -> dict[str, str]:
     """A checksum of each tensor: a copy would count as memory of the step."""
     return {name: sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in network.state_dict().items()}
@@ -84,6 +99,8 @@ MEASURES = {
     "clean step": step,
     "paper step": lambda: step(released=True),
     "mixed step": lambda: step(mixed=True),
+    "naive loop": lambda: naive_step(keeps_memory=False),
+    "naive loop, same allocator": lambda: naive_step(keeps_memory=True),
 }
 
 
@@ -92,8 +109,12 @@ def main() -> None:
     if sys.argv[1:2] == ["--here"]:
         print(json.dumps(MEASURES[sys.argv[2]]()))
         return
+    for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
+        os.environ.pop(name, None)  # else no line would have the default allocator
     before = json.loads(RESULT.read_text(encoding="utf-8")) if sys.argv[1:] else {}
     machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine()}
+    if any(before.get(key, value) != value for key, value in machine.items()):
+        sys.exit("error: the other lines were measured with another torch or on another machine; measure all of them.")
     result: dict[str, object] = before | {"weights": "random", "device": "cpu"} | machine
     for name in sys.argv[1:] or MEASURES:
         done = subprocess.run([sys.executable, __file__, "--here", name], check=True, stdout=subprocess.PIPE, text=True)

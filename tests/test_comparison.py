@@ -67,6 +67,11 @@ def test_what_is_there_is_not_computed_again_and_half_a_line_is_dropped(tmp_path
     rows = run(tmp_path, people=2, measures=Measures())
     assert [(method, person.name) for method, person in made] == [("GUIDE", "1"), ("baseline", "1")]
     assert rows[:2] == first and rows == read_rows(tmp_path / "people.jsonl") and len(rows) == 4
+    wanted = []
+    monkeypatch.setattr(comparison, "people_of", lambda *args: wanted.append(args[5]) or iter(()))
+    for methods in (["GUIDE"], ["GUIDE", "GUIDE without local"]):
+        run(tmp_path, people=3, measures=Measures(), methods=methods)
+    assert wanted == [{"0", "1"}, set()]  # whoever lacks a method is needed again
 
 
 def test_rows_of_other_settings_are_not_mixed(tmp_path):
@@ -147,6 +152,14 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
     monkeypatch.setattr(scenarios, "align", lambda path: torch.rand(1, 3, 32, 32))
     ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
     assert (ada.name, len(ada.w_u), len(ada.others)) == ("ada", 1, 2) and (bob.name, bob.others) == ("bob", None)
+    inverted = []
+    monkeypatch.setattr(
+        scenarios, "_invert", lambda networks, photos, folder: inverted.append(1) or torch.rand(1, 3, 6)
+    )
+    (only,) = people_of("ood", NETWORKS, 5, tmp_path, photos, skip={"ada"})
+    assert only.name == "bob" and len(inverted) == 1
+    assert [person.name for person in people_of("random", NETWORKS, 3, tmp_path, skip={"0", "2"})] == ["1"]
+    assert [person.name for person in people_of("ind", NETWORKS, 2, tmp_path, skip={"10000"})] == ["10001"]
     (photos / "bob.jpg").write_bytes(b"")
     with pytest.raises(GuideError, match="Two people in .* are called 'bob'; rename one of them"):
         next(people_of("ood", NETWORKS, 5, tmp_path, photos))
