@@ -21,7 +21,8 @@ from torch import Tensor
 
 from guide_lib.distribution import Extractor, frechet_distance, generated_features, photo_features
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, bar, load_networks, run_folder, write_json
+from guide_lib.experiment import Networks, bar, load_networks, run_folder
+from guide_lib.files import write_json
 from guide_lib.generators import Generator, as_released
 from guide_lib.goae import load_goae
 from guide_lib.metrics import identity_similarity, render

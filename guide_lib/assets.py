@@ -23,6 +23,7 @@ from safetensors.numpy import save
 
 from guide_lib import downloads, readers
 from guide_lib.errors import GuideError
+from guide_lib.files import written_whole
 
 CONVERTER = 1  # raise it when a reader changes what it writes: old converted files are then rebuilt
 LOCK_SECONDS = 1800
@@ -272,21 +273,12 @@ def _members(asset: Asset, archive: Path) -> list[bytes | list[bytes]]:
     return contents
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside `path`, force it to the disk, then rename: nobody ever sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _write(path: Path, asset: Asset, arrays: readers.Arrays) -> None:
     content = save(arrays, metadata={"source": f"{asset.package} {asset.version}"})
-    _write_whole(path, content)
-    record = json.dumps(_record(asset, hashlib.sha256(content).hexdigest()))
-    _write_whole(path.with_suffix(".json"), record.encode())
+    record = json.dumps(_record(asset, hashlib.sha256(content).hexdigest())).encode()
+    for file, what in ((path, content), (path.with_suffix(".json"), record)):
+        with written_whole(file) as partial:
+            partial.write_bytes(what)
 
 
 def shipped(name: str) -> Path:

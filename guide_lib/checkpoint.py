@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from guide_lib.errors import GuideError
+from guide_lib.files import written_whole
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each parameter
 
@@ -48,20 +47,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         GuideError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     facts = dict(metadata or {})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(content, partial, facts | {"crc32": _checksum(content, facts)})
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            save_file(content, partial, facts | {"crc32": _checksum(content, facts)})
     except (OSError, SafetensorError) as error:
         raise GuideError(f"Cannot write {path} ({error}); free some space or choose another folder.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

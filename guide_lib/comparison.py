@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guide_lib import jsonlines
 from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
 from guide_lib.checkpoint import networks_digest
 from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, bar, other_people, write_json
+from guide_lib.experiment import Networks, bar, other_people
+from guide_lib.files import append_row, write_json
 from guide_lib.forgetting import ACCEPTANCE, measure_forgetting
 from guide_lib.generators import Generator
 from guide_lib.metrics import evaluate, render
@@ -79,7 +79,7 @@ def evaluate_people(
             if row_key(key) not in done:
                 path = folder / "-".join(key.values()).replace(" ", "_")
                 rows.append(key | person.facts | _one_person(networks, settings, method, person, path, measures))
-                jsonlines.append_row(folder / "people.jsonl", rows[-1])
+                append_row(folder / "people.jsonl", rows[-1])
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
     (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")

@@ -10,8 +10,6 @@ Every function picks up what an interrupted run left in its folder.
 from __future__ import annotations
 
 import csv
-import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -29,6 +27,7 @@ from tqdm import tqdm
 from guide_lib.assets import shipped
 from guide_lib.checkpoint import save_tensors
 from guide_lib.errors import GuideError
+from guide_lib.files import write_json
 from guide_lib.generators import Generator, load_generator
 from guide_lib.generators.eg3d import EG3D
 from guide_lib.metrics import Report, evaluate, render
@@ -113,19 +112,6 @@ def run_folder(path: Path) -> Iterator[Path]:
 def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
     """A progress bar on standard error around an iterator of steps."""
     return iter(tqdm(steps, total=total, desc=title, unit="step", dynamic_ncols=True))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """The numbers of a run, for people and programs; an older file is whole until the new one is."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def forget(

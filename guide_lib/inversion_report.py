@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from guide_lib.checkpoint import save_tensors
-from guide_lib.experiment import Networks, write_json
+from guide_lib.experiment import Networks
+from guide_lib.files import write_json
 from guide_lib.inversion_methods import Method, invert_by, reconstructions
 from guide_lib.plots import image_grid
 

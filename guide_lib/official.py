@@ -8,7 +8,6 @@ Other files of the same two formats convert as well, to a place beside them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from safetensors.numpy import save_file
 
 from guide_lib.assets import cache_dir
 from guide_lib.errors import GuideError
+from guide_lib.files import written_whole
 from guide_lib.readers import Arrays, is_torch_file, nvidia_generator, torch_state
 
 
@@ -103,19 +103,12 @@ def convert(source: Path, out: Path | None = None) -> Path:
     if os.path.exists(out) and not _converted_before(out):
         raise GuideError(f"{out} is another file and would be lost; choose another name with --out.")
     metadata = facts | {"source": source.name, "source_sha256": hashlib.sha256(content).hexdigest()}
-    unfinished = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, unfinished, metadata)
-        with open(unfinished, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(unfinished, out)
+        with written_whole(out) as partial:
+            save_file(arrays, partial, metadata)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)[:160]
         raise GuideError(f"{out} cannot be written ({reason}); choose another with --out.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
     return out
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from guide_lib import jsonlines
+from guide_lib import files
 from guide_lib.errors import GuideError
 from guide_lib.forgetting import identity_collapse
 from guide_lib.intervals import Interval, bootstrap_mean
@@ -59,7 +59,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         GuideError: another line is damaged.
     """
-    rows = jsonlines.read_rows(path)
+    rows = files.read_rows(path)
     for number, row in enumerate(rows, 1):
         named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))
         measured = all(isinstance(row.get(key), int | float | None) for key in COLUMNS)

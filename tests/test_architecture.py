@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guide_lib"
 ORDER = [
-    *("errors", "runtime", "jsonlines", "readers", "downloads", "assets", "official", "generators", "perception"),
+    *("errors", "runtime", "files", "readers", "downloads", "assets", "official", "generators", "perception"),
     *("encoder", "goae", "inversion", "pivotal", "directions", "targets", "losses", "checkpoint", "variants"),
     *("unlearning", "metrics", "layout", "distribution", "intervals", "forgetting", "attacks", "charts", "plots"),
     *("widgets", "experiment"),

@@ -20,7 +20,7 @@ from guide_lib import checkpoint as checkpoints
 from guide_lib import results
 from guide_lib.errors import GuideError
 from guide_lib.experiment import run_folder
-from guide_lib.jsonlines import append_row, read_rows
+from guide_lib.files import append_row, read_rows
 from guide_lib.unlearning import unlearn
 
 # The command line itself, with small networks instead of the pretrained ones.
@@ -169,7 +169,7 @@ def test_a_full_disk_while_a_row_is_added_loses_that_row_alone(tmp_path, monkeyp
     path = tmp_path / "people.jsonl"
     append_row(path, {"person": "0"})
     monkeypatch.setattr(
-        "guide_lib.jsonlines.os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+        "guide_lib.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
     )
     with pytest.raises(GuideError, match="Cannot write to .*No space left"), run_folder(tmp_path):
         append_row(path, {"person": "1"})

@@ -16,7 +16,7 @@ from test_readers import TINY_BIN, TINY_IR
 from test_state_reader import NEW, saved
 from tiny import TinyGenerator
 
-from guide_lib import experiment, official, readers
+from guide_lib import experiment, files, official, readers
 from guide_lib.errors import GuideError
 from guide_lib.unlearning import Step
 
@@ -199,10 +199,10 @@ def test_rows_with_other_things_in_them_are_refused(folder):
 def test_facts_cut_short_are_one_sentence_and_never_left_behind(folder, monkeypatch):
     assert "is damaged" in refused("run.json", b'{"generator": "Ti', folder)
     path = folder / "facts.json"
-    experiment.write_json(path, fuzz.FACTS)
-    monkeypatch.setattr(experiment.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    files.write_json(path, fuzz.FACTS)
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
-        experiment.write_json(path, {"other": 1})
+        files.write_json(path, {"other": 1})
     assert json.loads(path.read_text()) == fuzz.FACTS and not list(folder.glob("*.part"))
 
 

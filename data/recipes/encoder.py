@@ -29,6 +29,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from guide_lib.encoder import SIZE, Encoder
+from guide_lib.files import written_whole
 from guide_lib.generators import Generator, load_generator
 from guide_lib.perception.identity import Embedder, load_embedder
 from guide_lib.perception.perceptual import LPIPS, load_lpips
@@ -168,13 +169,6 @@ def held_out(encoder: Encoder, generator: Generator, lpips: LPIPS, embedder: Emb
     return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
 
-def save_whole(content: dict[str, object], path: Path) -> None:
-    """Write beside `path`, then rename: an interrupted run never leaves half a state."""
-    partial = path.with_name(f"{path.name}.part")
-    torch.save(content, partial)
-    partial.replace(path)
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pool", type=int, default=8192, help="pairs kept; the heads learn from the first so many")
@@ -216,7 +210,8 @@ def main() -> None:
 
     def save() -> None:
         """The state, and the file that ships: half precision, and the facts of its training."""
-        save_whole({"encoder": encoder.state_dict(), "adam": optimizer.state_dict(), "done": done}, state)
+        with written_whole(state) as partial:
+            torch.save({"encoder": encoder.state_dict(), "adam": optimizer.state_dict(), "done": done}, partial)
         half = {name: value.half().contiguous().cpu() for name, value in encoder.state_dict().items()}
         facts = vars(args) | {"steps": done, "pairs": pairs.next, "device": device.type}
         facts["held_out"] = held_out(encoder, generator, lpips, embedder)

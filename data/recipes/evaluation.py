@@ -39,8 +39,8 @@ from guide_lib.assets import fetch
 from guide_lib.comparison import Measures, claim_folder, evaluate_people
 from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
-from guide_lib.experiment import load_networks, run_folder, write_json
-from guide_lib.jsonlines import append_row
+from guide_lib.experiment import load_networks, run_folder
+from guide_lib.files import append_row, write_json
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.photos import enlarged
 from guide_lib.results import read_rows, row_key, summarise, table_of

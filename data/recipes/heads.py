@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from guide_lib.files import written_whole
 from guide_lib.generators.mobile import DistilledHead, MobileStyleGAN, distilled_head_rows, released_state
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 from guide_lib.runtime import keep_freed_memory, pick_device
@@ -199,9 +200,8 @@ def main() -> None:
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
             saved = {name: head.state_dict() for name, head in heads.items()}
             saved |= {f"{name}/adam": optimizer.state_dict() for name, optimizer in optimizers.items()}
-            partial = state.with_name(f"{state.name}.part")  # an interrupted run never leaves half a state
-            torch.save(saved | {"done": step + 1}, partial)
-            partial.replace(state)
+            with written_whole(state) as partial:
+                torch.save(saved | {"done": step + 1}, partial)
             tensors = {f"heads.{n}.{k}": v.contiguous() for n, h in heads.items() for k, v in h.state_dict().items()}
             facts = {"steps": step + 1, "samples": args.pool + (step + 1) // args.refresh, "loss": average}
             save_file(tensors | {"w_avg": generator.w_avg}, args.out, {"training": json.dumps(facts)})

@@ -23,9 +23,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from guide_lib.encoder import Encoder, load_encoder
-from guide_lib.experiment import Networks, load_networks, portrait, run_folder, write_json
+from guide_lib.experiment import Networks, load_networks, portrait, run_folder
+from guide_lib.files import append_row, read_rows, write_json
 from guide_lib.inversion_methods import METHODS, Stage, invert_by
-from guide_lib.jsonlines import append_row, read_rows
 from guide_lib.metrics import reconstruction, render
 from guide_lib.perception.faces import align
 from guide_lib.perception.photos import load_photo

@@ -1,18 +1,45 @@
-"""Files of one JSON object a line, to which long runs add: what is whole survives whatever ends the run.
+"""Files that are whole whatever ends the process: a kill, a full disk, a laptop that sleeps.
 
-append_row(folder / "people.jsonl", {"person": "3", "id": 0.21})
+with written_whole(path) as partial:                     # the old file or all of the new one
+    partial.write_bytes(content)
+append_row(folder / "people.jsonl", {"person": "3", "id": 0.21})   # one JSON object a line
 rows = read_rows(folder / "people.jsonl")
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from guide_lib.errors import GuideError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written in the block; it is forced to the disk and takes the name `path` at the end.
+
+    If the block fails, `path` is what it was and nothing else is left. Creates the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """The numbers of a run, for people and programs; an older file is whole until the new one is."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
