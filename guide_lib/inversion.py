@@ -144,18 +144,17 @@ def _descend(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     progress = _Progress(objective.settings)
     for _ in range(steps):
-        loss = objective(code, anchor)
-        moving = progress.goes_on(loss.detach())
+        optimizer.zero_grad()
+        loss = objective.backward(code, anchor)
+        moving = progress.goes_on(loss)
         if not moving.any():
             return
-        optimizer.zero_grad()
-        loss.sum().backward()
         before = code.detach().clone()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             code[~moving] = before[~moving]
-        yield loss.detach().cpu(), code.detach().clone()
+        yield loss.cpu(), code.detach().clone()
 
 
 class _Progress:
@@ -204,10 +203,16 @@ class _PhotoLoss:
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
 
-    def __call__(self, code: Tensor, anchor: Tensor) -> Tensor:
-        """code: [N, 1 or rows, w_dim] -> [N]."""
-        image = self.generator.synthesis(code.expand(-1, self.generator.rows, -1)).image
-        perceptual = self.perceptual.distance(self.perceptual.features(image), self.look)
-        pixel = (image - self.photos).square().mean((1, 2, 3))
-        cosine = (self.embedder.embed(image) * self.identity).sum(1)
-        return inversion_loss(perceptual, pixel, cosine, code - anchor, self.settings)
+    def backward(self, code: Tensor, anchor: Tensor) -> Tensor:
+        """code: [N, 1 or rows, w_dim] -> losses [N]; adds the gradients, a few photos at a time to bound the memory."""
+        losses = []
+        for part in self.generator.batches(len(code)):
+            image = self.generator.synthesis(code[part].expand(-1, self.generator.rows, -1)).image
+            look = [features[part] for features in self.look]
+            perceptual = self.perceptual.distance(self.perceptual.features(image), look)
+            pixel = (image - self.photos[part]).square().mean((1, 2, 3))
+            cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
+            way = (code - anchor)[part]
+            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings))
+            losses[-1].sum().backward()
+        return torch.cat(losses).detach()

@@ -130,25 +130,37 @@ class _PivotalLoss:
         """Add the gradients to the student's parameters; returns the losses, and whether the threshold is reached."""
         s = self.settings
         others = self.original.sample(s.n_locality * len(self.w_pivot), rng)
-        image = student.synthesis(self.w_pivot).image
-        lpips = self.perceptual.distance(self.perceptual.features(image), self.look)
-        pixel = F.mse_loss(image, self.photos)
-        total = lpips.mean() + s.pixel * pixel
-        total.backward()
-        losses = {"perceptual": lpips.mean().item(), "pixel": pixel.item(), "locality": 0.0, "total": total.item()}
+        lpips, pixel = self.at_pivots(student)
+        losses = {"perceptual": lpips.mean().item(), "pixel": pixel.mean().item(), "locality": 0.0}
+        losses["total"] = losses["perceptual"] + s.pixel * losses["pixel"]
         reached = lpips.max().item() <= s.threshold
         if s.locality and s.n_locality and not reached:
-            locality = self.locality(student, others)
-            (s.locality * locality).backward()
-            losses["locality"] = locality.item()
+            losses["locality"] = self.locality(student, others).mean().item()
             losses["total"] += s.locality * losses["locality"]
         return losses, reached
 
+    def at_pivots(self, student: Generator) -> tuple[Tensor, Tensor]:
+        """LPIPS and L2 of each photo [N]. Backward a few photos at a time, which bounds the memory."""
+        found = []
+        for part in student.batches(len(self.photos)):
+            image = student.synthesis(self.w_pivot[part]).image
+            lpips = self.perceptual.distance(self.perceptual.features(image), [look[part] for look in self.look])
+            pixel = (image - self.photos[part]).square().mean((1, 2, 3))
+            ((lpips + self.settings.pixel * pixel).sum() / len(self.photos)).backward()
+            found.append((lpips.detach(), pixel.detach()))
+        lpips, pixel = (torch.cat(values) for values in zip(*found, strict=True))
+        return lpips, pixel
+
     def locality(self, student: Generator, others: Tensor) -> Tensor:
-        """L_R: how far the tuned generator has moved from the original one at codes around the pivots."""
-        pivots = self.w_pivot.repeat(self.settings.n_locality, 1, 1)
-        ws = nearby_codes(pivots, others, self.settings.alpha)
-        with torch.no_grad():
-            kept = self.original.synthesis(ws).image
-        image = student.synthesis(ws).image
-        return self.perceptual(image, kept).mean() + self.settings.locality_pixel * F.mse_loss(image, kept)
+        """L_R [N_r N]: how far the tuned generator has moved from the original one at each code around the pivots."""
+        s, found = self.settings, []
+        pivots = self.w_pivot.repeat(s.n_locality, 1, 1)
+        codes = nearby_codes(pivots, others, s.alpha)
+        for part in student.batches(len(codes)):
+            with torch.no_grad():
+                kept = self.original.synthesis(codes[part]).image
+            image = student.synthesis(codes[part]).image
+            moved = self.perceptual(image, kept) + s.locality_pixel * (image - kept).square().mean((1, 2, 3))
+            (s.locality * moved.sum() / len(codes)).backward()
+            found.append(moved.detach())
+        return torch.cat(found)

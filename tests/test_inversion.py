@@ -58,9 +58,11 @@ def test_w_has_equal_rows_and_w_plus_comes_closer_on_a_code_outside_w(generator)
     assert distance(generator, steps[-1].ws, photo) < 0.5 * distance(generator, in_w[-1].ws, photo)
 
 
+@pytest.mark.parametrize("at_once", [64, 2])
 @pytest.mark.parametrize("patience", [None, 3])
-def test_a_batch_finds_what_each_photo_finds_alone(generator, patience):
+def test_a_batch_finds_what_each_photo_finds_alone(generator, patience, at_once, monkeypatch):
     """Every step's loss and code; with an early stop too, although the photos stop at different steps."""
+    monkeypatch.setattr(TinyGenerator, "drawn_at_once", at_once)
     photos, settings = draw(generator, 3), replace(SHORT, steps_w=40, patience=patience, tolerance=0.05)
     together = list(inversion_steps(generator, photos, settings, **NETWORKS))
     lengths = set()

@@ -82,6 +82,18 @@ def test_the_losses_are_those_that_a_loop_computes(generator):
     assert second.losses["locality"] > 0 and second.losses["total"] == pytest.approx(weighted, rel=1e-5)
 
 
+def test_a_few_photos_at_a_time_give_the_same(generator, monkeypatch):
+    settings = replace(SETTINGS, steps=8, locality=0.5, n_locality=2)
+    ws, photos = pairs(generator, 3)
+    together = list(pivotal_tuning(generator, ws, photos, settings, perceptual=LPIPS))
+    monkeypatch.setattr(TinyGenerator, "drawn_at_once", 2)
+    apart = list(pivotal_tuning(generator, ws, photos, settings, perceptual=LPIPS))
+    assert [step.losses for step in apart] == [pytest.approx(step.losses, rel=1e-3) for step in together]
+    weights = apart[-1].student.trainable_parameters()
+    for name, weight in together[-1].student.trainable_parameters().items():
+        assert torch.allclose(weights[name], weight, atol=1e-3)
+
+
 def test_nearby_codes_lie_at_alpha_per_row_of_the_paper(generator):
     rng = torch.Generator().manual_seed(1)
     pivots, others = generator.sample(4, rng), generator.sample(4, rng)

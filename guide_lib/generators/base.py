@@ -52,7 +52,7 @@ class Generator(nn.Module, ABC):
         rows: how many w vectors a W+ code holds, one for each layer that takes a style.
         resolution: side S of the images, in pixels.
         w_avg: [1, rows, w_dim], the mean of mapping(z) over z ~ N(0, I); all rows are equal.
-        drawn_at_once: how many latents a training step draws in one pass; bounds its memory, not its result.
+        drawn_at_once: how many latents are drawn in one pass with gradients; bounds the memory, not the result.
         offset_dtype: the precision in which latents near a person are computed.
     """
 
@@ -96,6 +96,10 @@ class Generator(nn.Module, ABC):
     def picture(self, ws: Tensor, view: View | None = None) -> Tensor:
         """The image of `synthesis` alone, for those who do not look at the features."""
         return self.synthesis(ws, view).image
+
+    def batches(self, count: int) -> list[slice]:
+        """`count` latents in pieces of at most `drawn_at_once`."""
+        return [slice(first, first + self.drawn_at_once) for first in range(0, count, self.drawn_at_once)]
 
     def sample(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same."""
