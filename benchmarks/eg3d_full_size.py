@@ -1,11 +1,11 @@
 """EG3D at the size of EG3D-FFHQ-512 with random weights: time and memory of a picture and of a step.
 
-    python benchmarks/eg3d_full_size.py                      # half an hour; 24 GB of memory, or a swap file
+    python benchmarks/eg3d_full_size.py                      # twenty minutes and 13 GB on two CPU cores
     python benchmarks/eg3d_full_size.py "mixed step"         # some lines anew, the others stay as they are
 
 Each line is measured in a process of its own, since a process never gives its peak memory back. Speed and memory do
 not depend on the weights. The naive steps are those of `benchmarks/naive.py`, which holds the graph of the whole step;
-they take 22 GiB. Writes data/results/eg3d-full-size.json.
+they take 12 GiB. Writes data/results/eg3d-full-size.json.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 The sides live in processes of their own, since an allocator is chosen once for a process, and take one step each in
 turn, so that a slow minute of the machine slows all of them. All draw with the same generator, and one of them with
-the memory format that PyTorch gives it (EG3D has no other). The naive side holds the graph of a whole step: eg3d-full
-takes over 20 GiB for each; `--sides` leaves some out.
+the memory format that PyTorch gives it (EG3D has no other). The naive side holds the graph of a whole step: with
+eg3d-full that is 12 GiB for each; `--sides` leaves some out, and `eg3d_full_size.py` takes one after another.
 """
 
 from __future__ import annotations

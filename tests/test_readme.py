@@ -102,3 +102,22 @@ def test_the_full_size_figures_are_the_stored_ones(name):
     assert costs["trained_parameters"] == 28_207_533 and costs["everything_else_unchanged"]
     # equal networks give equal pictures in clean mode, and other ones in the authors' script
     assert 0 < costs["losses"]["total"] < 100 and (costs["losses"]["global"] == 0) is (name != "paper step")
+
+
+def test_the_full_size_step_against_the_naive_loop_is_the_stored_one():
+    """One loss for both; the ratios that docs/speed.md states."""
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    names = {
+        "naive loop": "naive loop",
+        "naive loop, the allocator of the library": "naive loop, same allocator",
+        "library": "clean step",
+        "library, bfloat16": "mixed step",
+    }
+    for name, line in names.items():
+        costs = FULL_SIZE[line]
+        assert f"| {name} | {costs['cpu_seconds']:.0f} | {costs['peak_gib']:.1f} |" in speed
+    naive, kept, single, mixed = (FULL_SIZE[line]["cpu_seconds"] for line in names.values())
+    assert f"{naive / single:.1f} times as fast as the naive loop, in bfloat16 {naive / mixed:.1f} times" in speed
+    assert f"with the same allocator {kept / single:.1f} and {kept / mixed:.1f} times" in speed
+    for line in ("naive loop", "naive loop, same allocator"):
+        assert FULL_SIZE[line]["losses"] == pytest.approx(FULL_SIZE["clean step"]["losses"], rel=1e-4, abs=1e-7)
