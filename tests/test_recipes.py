@@ -199,6 +199,15 @@ def test_rows_made_elsewhere_are_added_once_and_only_those_of_the_table(tmp_path
     for _ in range(2):
         add_rows(folder, f"{prefix}", ["random", "ood"], ["GUIDE"])
     assert read_rows(folder / "people.jsonl") == [row]
+    (folder / "people.jsonl").unlink()
+    Path(f"{prefix}-run.json").write_text('{"pairs": 256}')  # more was measured: where that is asked for
+    with pytest.raises(GuideError, match="made with other settings"):
+        add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"])
+    add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
+    assert read_rows(folder / "people.jsonl") == [row]
+    Path(f"{prefix}-run.json").write_text('{"pairs": 256, "resolution": 64}')
+    with pytest.raises(GuideError, match="made with other settings"):
+        add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
 
 
 def test_the_quoted_means_are_of_the_same_people():

@@ -5,7 +5,7 @@ README, results/NAME.md.
     python data/recipes/evaluation.py main --people 4 --scenarios random
     python data/recipes/evaluation.py shortcuts --add data/results/main
     python data/recipes/evaluation.py attacks
-    python data/recipes/evaluation.py ablation
+    python data/recipes/evaluation.py ablation --add data/results/main
 
 main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. shortcuts: what computing in bfloat16 and
 training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
@@ -25,6 +25,7 @@ The means are of people who have been through every method of their scenario.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections import defaultdict
@@ -53,6 +54,7 @@ RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cos
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
 KEPT = ("run.json", "people.jsonl")  # all that a run needs to go on
+MEASURED = {"pairs", "real", "attacks"}  # facts of a run that say what was measured, not how a person was erased
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,12 @@ def orl_folders(folder: Path, people: int) -> Path:
     return folder
 
 
-def add_rows(folder: Path, prefix: str, scenarios: Collection[str], methods: Collection[str]) -> None:
+def add_rows(
+    folder: Path, prefix: str, scenarios: Collection[str], methods: Collection[str], measured: bool = False
+) -> None:
     """Rows of PREFIX-people.jsonl, of these scenarios and methods, that the folder, already claimed, lacks.
+
+    measured: whether those may be added, too, for which other things were measured.
 
     Raises:
         GuideError: PREFIX-run.json is missing, or says that they were made in another way than those of the folder.
@@ -111,7 +117,9 @@ def add_rows(folder: Path, prefix: str, scenarios: Collection[str], methods: Col
     made = Path(f"{prefix}-run.json")
     if not made.exists():
         raise GuideError(f"There is no {made}; name the two files before -people.jsonl and -run.json.")
-    if made.read_bytes() != (folder / "run.json").read_bytes():
+    theirs, ours = (json.loads(path.read_bytes()) for path in (made, folder / "run.json"))
+    differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
+    if differing - (MEASURED if measured else set()):
         raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
     known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
     for row in read_rows(Path(f"{prefix}-people.jsonl")):
@@ -156,7 +164,7 @@ def main() -> None:
         if kept["people.jsonl"].exists():  # whatever the folder holds: what is stored must not be lost
             add_rows(folder, f"{args.out / args.table}", SCENARIOS, METHODS)
         for prefix in args.add:
-            add_rows(folder, prefix, scenarios, methods)
+            add_rows(folder, prefix, scenarios, methods, measured=not (table.distribution or table.attacks))
         photos = orl_folders(folder / "orl", people)
         for scenario in scenarios:
             rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
