@@ -182,10 +182,11 @@ class Fingerprint:
 def fingerprint_alone(
     student: Generator, candidates: Tensor, *, perceptual: LPIPS, probes: int = 4, seed: int = 0
 ) -> Fingerprint:
-    """Which of `candidates` [K, rows, w_dim] was erased, from G_u alone: where the picture turns most abruptly.
+    """Which of `candidates` [K, rows, w_dim] was erased, from G_u alone: where the picture changes least.
 
-    Unlearning bends the map from latents to pictures around w_u, so short steps toward other people change the
-    picture more there than elsewhere. The score is the mean LPIPS of such steps.
+    One might expect a bend around w_u. What few people measured show is the opposite: unlearning draws much the same
+    new face all around it, so short steps toward other people change the picture less there than elsewhere. The
+    score is the mean LPIPS of such steps, negated.
     """
     started, rng = time.perf_counter(), step_rng(STREAM + seed, 0)
     toward = student.sample(probes, rng)
@@ -195,7 +196,7 @@ def fingerprint_alone(
         step = adjacency_offsets(candidates, other, torch.full((len(candidates),), PROBE).to(candidates))
         moved = render(student, candidates + step)
         changes.append(perceptual_distance(perceptual, at, moved, candidates.device))
-    return Fingerprint(torch.stack(changes).mean(0), time.perf_counter() - started)
+    return Fingerprint(-torch.stack(changes).mean(0), time.perf_counter() - started)
 
 
 def fingerprint_beside(

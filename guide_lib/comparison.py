@@ -209,5 +209,7 @@ def _attacks(
     candidates = torch.cat([person.w_u, strangers])
     alone = fingerprint_alone(student, candidates, perceptual=perceptual)
     beside = fingerprint_beside(student, generator, candidates, perceptual=perceptual)
+    # Some latents are flat from the start: what the same question finds before anybody is erased.
+    row["fingerprint_rank_control"] = fingerprint_alone(generator, candidates, perceptual=perceptual).rank(0)
     row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
     return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}

@@ -44,6 +44,7 @@ COLUMNS = {
     "relearnt_control": "learnt by G_s (share)",
     "relearn_steps_control": "steps of G_s",
     "fingerprint_rank": "fingerprint rank, G_u alone",
+    "fingerprint_rank_control": "the same before, G_s alone",
     "fingerprint_beside_rank": "fingerprint rank, G_s too",
 }
 

@@ -75,7 +75,7 @@ ATTACKED = (
     *("reinverted_w", "reinverted_w_accepted", "reinverted_w_seconds"),
     *("reinverted_w_plus", "reinverted_w_plus_accepted", "reinverted_w_plus_seconds"),
     *("relearnt", "relearn_steps", "relearnt_control", "relearn_steps_control"),
-    *("fingerprint_rank", "fingerprint_beside_rank"),
+    *("fingerprint_rank", "fingerprint_rank_control", "fingerprint_beside_rank"),
 )
 ABLATED = [
     "main",
