@@ -46,6 +46,21 @@ def test_the_differences_between_methods_are_those_of_the_stored_people():
     assert f"{kept.mean:.2f} higher [{kept.low:.2f}, {kept.high:.2f}]" in README
 
 
+def test_the_photos_that_the_judge_still_accepts_are_counted():
+    rows = [row for row in read_rows(RESULTS / "main-people.jsonl") if row["scenario"] == "ood"]
+    photos = recipe("evaluation").PHOTOS - 1  # of each person besides the erased one
+    still = {
+        name: sum(round(photos * row["accepted_others"]) for row in rows if row["method"] == name)
+        for name in ("GUIDE", "baseline")
+    }
+    words = {2: "two", 3: "three"}
+    text = " ".join(README.split())
+    assert not any(row["accepted_w_u"] for row in read_rows(RESULTS / "main-people.jsonl"))
+    count = photos * len({row["person"] for row in rows})
+    accepted = f"accepts {words[still['GUIDE']]} with GUIDE, and {words[still['baseline']]} with the baseline"
+    assert f"of the {count} other photos (*ood*) it still {accepted}" in text
+
+
 def test_the_table_of_inversions_is_the_stored_one():
     assert (RESULTS / "inversion.md").read_text(encoding="utf-8").strip() in README
 
