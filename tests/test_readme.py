@@ -16,15 +16,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "data" / "results"
 
 
-def test_the_table_of_methods_is_the_stored_one():
-    assert (RESULTS / "main.md").read_text(encoding="utf-8").strip() in README
-
-
-def test_the_table_of_methods_is_of_the_stored_people():
-    rows = recipe("evaluation").complete(read_rows(RESULTS / "main-people.jsonl"))
-    quoted = recipe("evaluation").TABLES["main"].quoted
-    assert table_of(summarise(rows), quoted) == (RESULTS / "main.md").read_text(encoding="utf-8").strip()
-    assert table_of(summarise(rows)) == (RESULTS / "main-table.md").read_text(encoding="utf-8").strip()
+@pytest.mark.parametrize(("name", "page"), [("main", "README"), ("attacks", "README")])
+def test_the_tables_of_methods_are_of_the_stored_people(name, page):
+    module = recipe("evaluation")
+    rows, table = module.complete(read_rows(RESULTS / f"{name}-people.jsonl")), module.TABLES[name]
+    stored = (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
+    assert table_of(summarise(rows), table.quoted, sideways=table.attacks) == stored
+    assert table_of(summarise(rows)) == (RESULTS / f"{name}-table.md").read_text(encoding="utf-8").strip()
+    assert stored in (ROOT / f"{page}.md").read_text(encoding="utf-8")
 
 
 def test_conda_and_pip_get_the_same_versions():
@@ -59,6 +58,27 @@ def test_the_photos_that_the_judge_still_accepts_are_counted():
     count = photos * len({row["person"] for row in rows})
     accepted = f"accepts {words[still['GUIDE']]} with GUIDE, and {words[still['baseline']]} with the baseline"
     assert f"of the {count} other photos (*ood*) it still {accepted}" in text
+
+
+def test_what_the_attacks_are_said_to_find_is_what_they_found():
+    text, rows = " ".join(README.split()), read_rows(RESULTS / "attacks-people.jsonl")
+    found = {"GUIDE": [], "GUIDE without adjacency": []}
+    for row in rows:
+        found[row["method"]].append(row)
+    assert all(row["accepted_w_u"] == 0 for row in rows)
+    near, bare = (
+        max(point["student_max"] for row in of for point in row["neighbours_mapped"]) for of in found.values()
+    )
+    assert f"the highest cosine is {near:.2f} with adjacency; without it {bare:.2f}" in text and near < 0.716 < bare
+    guide = found["GUIDE"]
+    again = sum(row["reinverted_w_accepted"] for row in guide)
+    assert (again, len(guide)) == (5, 6) and "a search finds five of six in W" in text
+    assert max(row["reinverted_w_seconds"] for row in guide) < 90
+    gap = contrast(rows, "reinverted_w", "GUIDE", "GUIDE without adjacency")
+    assert f"Adjacency takes {-gap.mean:.2f} [{-gap.high:.2f}, {-gap.low:.2f}] off" in text
+    assert all(row["relearnt"] for row in guide)
+    assert all(row["relearn_curve"][0][1] > row["relearn_curve_control"][0][1] for row in guide)
+    assert all(row["fingerprint_rank"] == 0 for row in guide)
 
 
 def test_the_table_of_inversions_is_the_stored_one():
