@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "data" / "results"
 
 
-@pytest.mark.parametrize(("name", "page"), [("main", "README"), ("attacks", "README")])
+@pytest.mark.parametrize(("name", "page"), [("main", "README"), ("attacks", "README"), ("shortcuts", "docs/speed")])
 def test_the_tables_of_methods_are_of_the_stored_people(name, page):
     module = recipe("evaluation")
     rows, table = module.complete(read_rows(RESULTS / f"{name}-people.jsonl")), module.TABLES[name]
@@ -79,6 +79,14 @@ def test_what_the_attacks_are_said_to_find_is_what_they_found():
     assert all(row["relearnt"] for row in guide)
     assert all(row["relearn_curve"][0][1] > row["relearn_curve_control"][0][1] for row in guide)
     assert all(row["fingerprint_rank"] == 0 for row in guide)
+
+
+def test_what_the_fast_paths_change_is_what_was_measured():
+    rows = read_rows(RESULTS / "shortcuts-people.jsonl")
+    text = " ".join((ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split())
+    for first, second in (("GUIDE", "GUIDE in single precision"), ("GUIDE by styles", "GUIDE")):
+        for key in ("id", "retention", "fid_pre"):
+            assert str(contrast(rows, key, first, second)) in text
 
 
 def test_the_table_of_inversions_is_the_stored_one():

@@ -89,9 +89,9 @@ ABLATED = [
 ]
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
-    "shortcuts": Table(("random",), ["GUIDE", "GUIDE in single precision", "GUIDE by styles"], 8),
-    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 8, ATTACKED, distribution=False, attacks=True),
-    "ablation": Table(("random",), ABLATED, 8, ("id", "id_others", "retention", "lpips_others"), distribution=False),
+    "shortcuts": Table(("random",), ["GUIDE", "GUIDE in single precision", "GUIDE by styles"], 5),
+    "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 6, ATTACKED, distribution=False, attacks=True),
+    "ablation": Table(("random",), ABLATED, 3, ("id", "id_others", "retention", "lpips_others"), distribution=False),
 }
 
 
