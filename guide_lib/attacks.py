@@ -184,9 +184,9 @@ def fingerprint_alone(
 ) -> Fingerprint:
     """Which of `candidates` [K, rows, w_dim] was erased, from G_u alone: where the picture changes least.
 
-    One might expect a bend around w_u. What few people measured show is the opposite: unlearning draws much the same
-    new face all around it, so short steps toward other people change the picture less there than elsewhere. The
-    score is the mean LPIPS of such steps, negated.
+    One might expect a bend around w_u. Six people showed the opposite: with the adjacency loss much the same new face
+    is drawn all around it, so short steps toward other people change the picture less there than elsewhere. The score
+    is the mean LPIPS of such steps, negated.
     """
     started, rng = time.perf_counter(), step_rng(STREAM + seed, 0)
     toward = student.sample(probes, rng)

@@ -152,7 +152,10 @@ class _PivotalLoss:
         return lpips, pixel
 
     def locality(self, student: Generator, others: Tensor) -> Tensor:
-        """L_R [N_r N]: how far the tuned generator has moved from the original one at each code around the pivots."""
+        """L_R [N_r N]: how far the tuned generator has moved from the original one at each code around the pivots.
+
+        Backward, weighted, a few codes at a time.
+        """
         s, found = self.settings, []
         pivots = self.w_pivot.repeat(s.n_locality, 1, 1)
         codes = nearby_codes(pivots, others, s.alpha)

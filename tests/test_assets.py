@@ -262,7 +262,7 @@ def test_two_processes_convert_once(cache: Path) -> None:
         assert child.exitcode == 0
     assert first == second == downloads.sha256_file(cache / "tiny.safetensors")
     assert len(list(cache.glob("converted-by-*"))) == 1
-    assert not list(cache.glob("*.tmp"))
+    assert not list(cache.glob("*.part"))
 
 
 def test_waiting_for_another_process_ends_in_a_sentence(

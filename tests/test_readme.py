@@ -76,7 +76,9 @@ def test_what_the_attacks_are_said_to_find_is_what_they_found():
     assert max(row["reinverted_w_seconds"] for row in guide) < 90
     gap = contrast(rows, "reinverted_w", "GUIDE", "GUIDE without adjacency")
     assert f"Adjacency takes {-gap.mean:.2f} [{-gap.high:.2f}, {-gap.low:.2f}] off" in text
-    assert all(row["relearnt"] for row in guide)
+    steps = [row["relearn_steps"] for row in guide]
+    assert all(row["relearnt"] for row in guide) and f"Some {min(steps)} to {max(steps)} steps of tuning" in text
+    assert sum(row["relearn_steps"] < row["relearn_steps_control"] for row in guide) == 5
     assert all(row["relearn_curve"][0][1] > row["relearn_curve_control"][0][1] for row in guide)
     assert all(row["fingerprint_rank"] == 0 for row in guide)
 

@@ -208,6 +208,10 @@ def test_rows_made_elsewhere_are_added_once_and_only_those_of_the_table(tmp_path
     Path(f"{prefix}-run.json").write_text('{"pairs": 256, "resolution": 64}')
     with pytest.raises(GuideError, match="made with other settings"):
         add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
+    for damaged in ('{"pairs": 2', "[3]", "7"):
+        Path(f"{prefix}-run.json").write_text(damaged)
+        with pytest.raises(GuideError, match="other-run.json is damaged"):
+            add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"])
 
 
 def test_the_quoted_means_are_of_the_same_people():

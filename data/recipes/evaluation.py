@@ -11,8 +11,8 @@ main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. sh
 training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
 d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger local loss in place of
 adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with half the steps of the
-preset `fast` at twice its rate. Out of domain are the ORL faces (grey, real): of each person the first photo is erased,
-three others make ID_others.
+preset `fast` at twice its rate (adapters at twenty times). Out of domain are the ORL faces (grey, real): of each person
+the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 Several processes or machines can share the work, each with a scenario, a --work and an --out of its own; then
@@ -117,7 +117,10 @@ def add_rows(
     made = Path(f"{prefix}-run.json")
     if not made.exists():
         raise GuideError(f"There is no {made}; name the two files before -people.jsonl and -run.json.")
-    theirs, ours = (json.loads(path.read_bytes()) for path in (made, folder / "run.json"))
+    try:
+        theirs, ours = (dict(json.loads(path.read_bytes())) for path in (made, folder / "run.json"))
+    except (ValueError, TypeError) as error:
+        raise GuideError(f"{made} is damaged; restore it, or run without the rows of {prefix}.") from error
     differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
     if differing - (MEASURED if measured else set()):
         raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
