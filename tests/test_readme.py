@@ -16,7 +16,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "data" / "results"
 
 
-@pytest.mark.parametrize(("name", "page"), [("main", "README"), ("attacks", "README"), ("shortcuts", "docs/speed")])
+@pytest.mark.parametrize(
+    ("name", "page"), [("main", "README"), ("attacks", "README"), ("ablation", "README"), ("shortcuts", "docs/speed")]
+)
 def test_the_tables_of_methods_are_of_the_stored_people(name, page):
     module = recipe("evaluation")
     rows, table = module.complete(read_rows(RESULTS / f"{name}-people.jsonl")), module.TABLES[name]
@@ -81,6 +83,21 @@ def test_what_the_attacks_are_said_to_find_is_what_they_found():
     assert sum(row["relearn_steps"] < row["relearn_steps_control"] for row in guide) == 5
     assert all(row["relearn_curve"][0][1] > row["relearn_curve_control"][0][1] for row in guide)
     assert all(row["fingerprint_rank"] == 0 for row in guide)
+
+
+def test_what_each_setting_is_said_to_do_is_what_was_measured():
+    rows, text = read_rows(RESULTS / "ablation-people.jsonl"), " ".join(README.split())
+
+    def more(method, key="id_others"):
+        found = contrast(rows, key, method, "GUIDE")
+        return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]", found.mean
+
+    assert f"{more('d = 0')[0]} and {more('alpha = 0')[0]} higher" in text
+    assert all(more(method)[1] > 0 for method in ("d = 50", "alpha = 30"))
+    assert more("N_a = 4")[1] < 0 < more("N_g = 4")[1]
+    assert more("N_a = 4", "retention")[1] < 0 < more("N_g = 4", "retention")[1]
+    assert f"ID_others is {more('local x 3 without adjacency')[0]} higher" in text
+    assert f"makes it {more('GUIDE without adjacency')[0]}." in text
 
 
 def test_what_the_fast_paths_change_is_what_was_measured():
