@@ -32,7 +32,6 @@ from guide_lib.unlearning import UnlearningSettings
 ROOT = Path(__file__).resolve().parents[1]
 PEOPLE, STEPS = 64, 2
 RESOLUTIONS = (128, 256, 512, 1024)
-FIRST = 4  # the people whose median cost the later ones are compared with
 
 
 def erase_many(networks: Networks, people: int, folder: Path) -> dict[str, list[float]]:
@@ -54,12 +53,10 @@ def erase_many(networks: Networks, people: int, folder: Path) -> dict[str, list[
 
 
 def people_figure(costs: dict[str, list[float]]) -> Image.Image:
-    """Each cost relative to that of the first people: flat where it does not grow."""
+    """Each cost relative to its median: flat where it does not grow."""
     lines = {"seconds": "time of a person", "resident_mib": "memory", "disk_mib": "disk of a person"}
-    relative = {
-        label: [value / statistics.median(costs[key][:FIRST]) for value in costs[key]] for key, label in lines.items()
-    }
-    return curves(range(1, len(costs["seconds"]) + 1), relative, "people erased", f"relative to the first {FIRST}")
+    relative = {label: [value / statistics.median(costs[key]) for value in costs[key]] for key, label in lines.items()}
+    return curves(range(1, len(costs["seconds"]) + 1), relative, "people erased", "relative to the median")
 
 
 def pictures_figure(resolutions: dict[str, dict[str, object]]) -> Image.Image:
