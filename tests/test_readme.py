@@ -83,6 +83,9 @@ def test_what_the_attacks_are_said_to_find_is_what_they_found():
     assert sum(row["relearn_steps"] < row["relearn_steps_control"] for row in guide) == 5
     assert all(row["relearn_curve"][0][1] > row["relearn_curve_control"][0][1] for row in guide)
     assert all(row["fingerprint_rank"] == 0 for row in guide)
+    assert (
+        sum(row["fingerprint_rank_control"] <= 1 for row in guide) == 2 and "two of them are among the flattest" in text
+    )
 
 
 def test_what_each_setting_is_said_to_do_is_what_was_measured():
@@ -94,6 +97,8 @@ def test_what_each_setting_is_said_to_do_is_what_was_measured():
 
     assert f"{more('d = 0')[0]} and {more('alpha = 0')[0]} higher" in text
     assert all(more(method)[1] > 0 for method in ("d = 50", "alpha = 30"))
+    assert f"(d = 15) forgets as much here and keeps more: retention is {more('d = 15', 'retention')[0]} higher" in text
+    assert abs(more("d = 15")[1]) < 0.01
     assert more("N_a = 4")[1] < 0 < more("N_g = 4")[1]
     assert more("N_a = 4", "retention")[1] < 0 < more("N_g = 4", "retention")[1]
     assert f"ID_others is {more('local x 3 without adjacency')[0]} higher" in text
