@@ -11,7 +11,6 @@ they take 12 GiB. Writes data/results/eg3d-full-size.json.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from machine import peak_mib
+from machine import peak_mib, start_with_default_allocator
 from naive import unlearn_naively
 from torch import nn
 
@@ -109,8 +108,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--here"]:
         print(json.dumps(MEASURES[sys.argv[2]]()))
         return
-    for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
-        os.environ.pop(name, None)  # else no line would have the default allocator
+    start_with_default_allocator()
     before = json.loads(RESULT.read_text(encoding="utf-8")) if sys.argv[1:] else {}
     machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine()}
     if any(before.get(key, value) != value for key, value in machine.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import sys
@@ -13,6 +14,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 PEAK_SIZE = 2048  # side of the matrices whose product shows what the machine can do
+
+
+def start_with_default_allocator() -> None:
+    """Take away what `make` sets, so that the processes started from here keep freed memory only if they ask for it."""
+    for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
+        os.environ.pop(name, None)
 
 
 def peak_mib() -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import platform
 import sys
 import time
@@ -26,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from machine import counted_gflop, median_seconds, peak_gflops, peak_mib, resident_mib
+from machine import counted_gflop, median_seconds, peak_gflops, peak_mib, resident_mib, start_with_default_allocator
 from naive import unlearn_naively
 from step_report import report
 from torch import Tensor
@@ -134,8 +133,7 @@ class Worker:
 
 def measure_sides(case: Case, names: list[str], repeats: int) -> dict[str, dict[str, object]]:
     """`repeats` rounds, one step of each side in each, after one that warms up; then one step that is only counted."""
-    for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
-        os.environ.pop(name, None)  # else no side would have the default allocator
+    start_with_default_allocator()
     workers = [Worker(name, case) for name in names]
     for _ in range(1 + repeats):
         for worker in workers:
