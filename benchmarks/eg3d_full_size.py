@@ -25,8 +25,7 @@ from torch import nn
 
 from guide_lib.generators import View, as_released
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
-from guide_lib.perception.identity import load_embedder
-from guide_lib.perception.perceptual import load_lpips
+from guide_lib.perception import load_embedder, load_lpips
 from guide_lib.runtime import keep_freed_memory
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from guide_lib.generators import Generator, View
-from guide_lib.perception.identity import Embedder
-from guide_lib.perception.perceptual import LPIPS
+from guide_lib.perception import LPIPS, Embedder
 from guide_lib.runtime import step_rng
 from guide_lib.unlearning import Step, UnlearningSettings
 

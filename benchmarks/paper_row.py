@@ -19,16 +19,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from guide_lib.distribution import Extractor, frechet_distance, generated_features, photo_features
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, bar, load_networks, run_folder
 from guide_lib.files import write_json
 from guide_lib.generators import Generator, as_released
-from guide_lib.goae import load_goae
+from guide_lib.inversion.goae import load_goae
 from guide_lib.metrics import identity_similarity, render
-from guide_lib.perception.faces import align
-from guide_lib.perception.inception import load_inception
-from guide_lib.perception.photos import load_person, load_photo
+from guide_lib.metrics.distribution import Extractor, frechet_distance, generated_features, photo_features
+from guide_lib.perception import align, load_inception, load_person, load_photo
 from guide_lib.runtime import keep_freed_memory, pick_device
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn

@@ -23,8 +23,8 @@ from machine import resident_mib
 from PIL import Image
 from step import Case, measure_sides
 
-from guide_lib.charts import curves
 from guide_lib.experiment import Networks, forget, load_networks, run_folder, sample_person
+from guide_lib.figures import curves
 from guide_lib.runtime import computes_bfloat16, keep_freed_memory
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings

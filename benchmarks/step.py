@@ -32,8 +32,7 @@ from torch import Tensor
 
 from guide_lib.generators import Generator, load_generator
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
-from guide_lib.perception.identity import Embedder, load_embedder
-from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.perception import LPIPS, Embedder, load_embedder, load_lpips
 from guide_lib.runtime import computes_bfloat16, keep_freed_memory, mixed_precision
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn

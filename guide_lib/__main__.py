@@ -22,7 +22,7 @@ def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib import experiment
     from guide_lib.generators import as_released
-    from guide_lib.inversion_methods import invert_by, reconstructions
+    from guide_lib.inversion.methods import invert_by, reconstructions
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import load_photo
     from guide_lib.runtime import pick_device
@@ -65,8 +65,8 @@ def unlearn(args: argparse.Namespace) -> None:
 def invert(args: argparse.Namespace) -> None:
     """Find the latents of a photo, or of a folder of photos of one person; write latents, picture and numbers."""
     from guide_lib import experiment
-    from guide_lib.inversion_methods import with_steps
-    from guide_lib.inversion_report import invert_person
+    from guide_lib.inversion.methods import with_steps
+    from guide_lib.inversion.report import invert_person
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import Person, load_person, load_photo
     from guide_lib.runtime import pick_device
@@ -92,8 +92,8 @@ def invert(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
     from guide_lib import experiment
-    from guide_lib.comparison import evaluate_people
-    from guide_lib.results import summarise, table_of
+    from guide_lib.evaluation.comparison import evaluate_people
+    from guide_lib.evaluation.results import summarise, table_of
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
@@ -108,13 +108,13 @@ def compare(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
     from guide_lib import experiment
-    from guide_lib.comparison import Measures, evaluate_people
-    from guide_lib.directions import load_directions
-    from guide_lib.distribution import photo_features
+    from guide_lib.evaluation.comparison import Measures, evaluate_people
+    from guide_lib.evaluation.results import summarise, table_of
+    from guide_lib.evaluation.scenarios import chosen_methods
+    from guide_lib.generators.directions import load_directions
+    from guide_lib.metrics.distribution import photo_features
     from guide_lib.perception.inception import load_inception
-    from guide_lib.results import summarise, table_of
     from guide_lib.runtime import pick_device
-    from guide_lib.scenarios import chosen_methods
     from guide_lib.unlearning import UnlearningSettings
 
     methods = chosen_methods([name.strip() for name in args.methods.split(",")])
@@ -137,7 +137,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write one HTML page with the pictures, tables and curves of a folder that another command made."""
-    from guide_lib.report import write_report
+    from guide_lib.evaluation.report import write_report
 
     print(f"wrote {write_report(args.folder)}")
 
@@ -145,7 +145,7 @@ def report(args: argparse.Namespace) -> None:
 def assets(args: argparse.Namespace) -> None:
     """List the pretrained files, or fetch them all."""
     from guide_lib.assets import ASSETS, fetch
-    from guide_lib.official import OFFICIAL
+    from guide_lib.assets.official import OFFICIAL
 
     for name, asset in ASSETS.items():
         if args.action == "fetch":
@@ -157,7 +157,7 @@ def assets(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Convert a pickle of NVIDIA's, or a state dict of torch.save (GOAE, ArcFace), to safetensors; nothing is run."""
-    from guide_lib import official
+    from guide_lib.assets import official
 
     for known in official.OFFICIAL.values():
         if known.file == args.file.name:
@@ -167,7 +167,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def doctor(args: argparse.Namespace) -> None:
     """Say what this machine has and whether everything needed is in place."""
-    from guide_lib.doctor import diagnose
+    from guide_lib.assets.doctor import diagnose
 
     for line in diagnose():
         print(line)

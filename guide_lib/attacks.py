@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from guide_lib.generators import Generator
-from guide_lib.inversion import InversionSettings, inversion_steps
+from guide_lib.inversion.optimise import InversionSettings, inversion_steps
+from guide_lib.inversion.pivotal import PivotalSettings, pivotal_tuning
 from guide_lib.losses import adjacency_offsets
-from guide_lib.metrics import identity_similarity, perceptual_distance, render
+from guide_lib.metrics.identity import identity_similarity, perceptual_distance, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
-from guide_lib.pivotal import PivotalSettings, pivotal_tuning
 from guide_lib.runtime import step_rng
 
 # Added to the seeds: with those of the people themselves an attacker would draw, by accident, whom he looks for.

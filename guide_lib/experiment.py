@@ -27,13 +27,13 @@ from tqdm import tqdm
 from guide_lib.assets import shipped
 from guide_lib.checkpoint import save_tensors
 from guide_lib.errors import GuideError
+from guide_lib.figures.plots import LossPoint, before_after, loss_curves
 from guide_lib.files import write_json
 from guide_lib.generators import Generator, load_generator
 from guide_lib.generators.eg3d import EG3D
-from guide_lib.metrics import Report, evaluate, render
+from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
-from guide_lib.plots import LossPoint, before_after, loss_curves
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample

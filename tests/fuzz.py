@@ -34,11 +34,13 @@ from test_state_reader import NEW, OLD, saved
 from test_unlearning import NETWORKS, SETTINGS, person
 from tiny import TinyGenerator
 
-from guide_lib import comparison, experiment, official, readers
+from guide_lib import experiment, readers
+from guide_lib.assets import official
 from guide_lib.errors import GuideError
+from guide_lib.evaluation import comparison
+from guide_lib.evaluation.report import write_report
 from guide_lib.perception.photos import load_photo
 from guide_lib.readers.dlib import _versions
-from guide_lib.report import write_report
 from guide_lib.unlearning import Step, unlearn
 
 SECONDS, BYTES = 10, 1 << 30

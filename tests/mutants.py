@@ -16,10 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (
-    *("targets", "losses", "variants", "unlearning", "metrics", "inversion", "pivotal", "distribution", "forgetting"),
-    "attacks",
+    *("test_targets", "test_losses", "test_variants", "test_unlearning", "test_attacks"),
+    *("inversion/test_optimise", "inversion/test_pivotal"),
+    *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
-TESTS = [f"tests/test_{name}.py" for name in NAMES]
+TESTS = [f"tests/{name}.py" for name in NAMES]
 
 MUTANTS = {
     "the local loss is zero": (
@@ -78,24 +79,24 @@ MUTANTS = {
     "LoRA forgets what W was": ("variants.py", "self.originals[name] + update", "weight + update"),
     "Euler's method takes one step": ("variants.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
     "the inversion's anchor in W+ is the mean": (
-        "inversion.py",
+        "inversion/optimise.py",
         "code, anchor, steps, rate = ws, ws,",
         "code, anchor, steps, rate = ws, generator.w_avg,",
     ),
-    "the inversion looks for a stranger": ("inversion.py", "s.identity * (1 - cosine)", "s.identity * cosine"),
-    "pivotal tuning forgets locality": ("pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
-    "the erased person counts among the others": ("metrics.py", "kept = cosines[seen:]", "kept = cosines"),
-    "FID forgets the factor of the root": ("distribution.py", "spread - 2 * root", "spread - root"),
-    "KID keeps the diagonals": ("distribution.py", "(k.sum() - k.trace())", "k.sum()"),
-    "both generators are drawn with one seed for all": ("distribution.py", "step_rng(seed, k)", "step_rng(seed, 0)"),
+    "the inversion looks for a stranger": ("inversion/optimise.py", "s.identity * (1 - cosine)", "s.identity * cosine"),
+    "pivotal tuning forgets locality": ("inversion/pivotal.py", "locality: float = 0.1", "locality: float = 0.0"),
+    "the erased person counts among the others": ("metrics/identity.py", "kept = cosines[seen:]", "kept = cosines"),
+    "FID forgets the factor of the root": ("metrics/distribution.py", "spread - 2 * root", "spread - root"),
+    "KID keeps the diagonals": ("metrics/distribution.py", "(k.sum() - k.trace())", "k.sum()"),
+    "both generators are drawn with one seed for all": ("metrics/distribution.py", "step_rng(seed, k)", "step_rng(seed, 0)"),
     "a resumed collection starts anew": (
-        "distribution.py",
+        "metrics/distribution.py",
         "for images in batches(have):",
         "for images in batches(0):",
     ),
-    "views turn one way only": ("forgetting.py", "YAWS = tuple(range(-15, 16, 3))", "YAWS = tuple(range(0, 33, 3))"),
-    "the threshold lets one more in": ("forgetting.py", "highest[kept]", "highest[kept + 1]"),
-    "the same person counts as an impostor": ("forgetting.py", "people[first] != people[second]", "first != second"),
+    "views turn one way only": ("metrics/forgetting.py", "YAWS = tuple(range(-15, 16, 3))", "YAWS = tuple(range(0, 33, 3))"),
+    "the threshold lets one more in": ("metrics/forgetting.py", "highest[kept]", "highest[kept + 1]"),
+    "the same person counts as an impostor": ("metrics/forgetting.py", "people[first] != people[second]", "first != second"),
     "neighbours are compared with themselves": (
         "attacks.py",
         "person = render(generator, w_u).expand",

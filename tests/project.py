@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+ROOT = Path(__file__).resolve().parents[1]
+DATA, GOLDEN = ROOT / "data", ROOT / "tests" / "golden"
 
 
 def ships(name: str) -> bool:

@@ -15,8 +15,8 @@ from guide_lib.attacks import (
     relearn,
 )
 from guide_lib.generators import Rendering
-from guide_lib.inversion import InversionSettings
-from guide_lib.pivotal import PivotalSettings
+from guide_lib.inversion.optimise import InversionSettings
+from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.targets import scale_to_rows, ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 

@@ -11,10 +11,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import assets, experiment, inversion_methods, inversion_report
+from guide_lib import experiment
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
-from guide_lib.inversion import InversionSettings
+from guide_lib.assets import registry as assets
+from guide_lib.inversion import methods as inversion_methods
+from guide_lib.inversion import report as inversion_report
+from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.perception.faces import align
 
 

@@ -17,8 +17,8 @@ from test_unlearning import NETWORKS, SETTINGS, assert_same_bits, person, run, w
 from tiny import TinyEmbedder, TinyGenerator
 
 from guide_lib import checkpoint as checkpoints
-from guide_lib import results
 from guide_lib.errors import GuideError
+from guide_lib.evaluation import results
 from guide_lib.experiment import run_folder
 from guide_lib.files import append_row, read_rows
 from guide_lib.unlearning import unlearn

@@ -16,7 +16,8 @@ from test_readers import TINY_BIN, TINY_IR
 from test_state_reader import NEW, saved
 from tiny import TinyGenerator
 
-from guide_lib import experiment, files, official, readers
+from guide_lib import experiment, files, readers
+from guide_lib.assets import official
 from guide_lib.errors import GuideError
 from guide_lib.unlearning import Step
 

@@ -2,7 +2,7 @@
 
     python data/recipes/directions.py                    # about ten minutes on two CPU cores
 
-Faces are drawn (256 px, truncation 1) and measured by MTCNN's points; guide_lib.directions finds the moves that
+Faces are drawn (256 px, truncation 1) and measured by MTCNN's points; guide_lib.generators finds the moves that
 change one measure at the least cost, where the loss's embedder says what makes a stranger. Faces never drawn before
 then give each direction its scale (one unit: one degree, or one standard deviation) and the evidence, in which the
 judge has its only part: what is measured, and how much of the person is left, at several distances.
@@ -20,11 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from guide_lib.directions import FILE, UNITS, cost_of_moves, least_change, measure_faces, move, ridge
 from guide_lib.experiment import Networks, load_networks
+from guide_lib.generators.directions import FILE, UNITS, cost_of_moves, least_change, measure_faces, move, ridge
 from guide_lib.metrics import render
-from guide_lib.perception.faces import find_landmarks
-from guide_lib.perception.identity import identity_cosine
+from guide_lib.perception import find_landmarks, identity_cosine
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 SEED, CHECK_SEED = 51_200, 51_201

@@ -28,11 +28,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from guide_lib.encoder import SIZE, Encoder
 from guide_lib.files import written_whole
 from guide_lib.generators import Generator, load_generator
-from guide_lib.perception.identity import Embedder, load_embedder
-from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.inversion.encoder import SIZE, Encoder
+from guide_lib.perception import LPIPS, Embedder, load_embedder, load_lpips
 from guide_lib.runtime import keep_freed_memory, mixed_precision, pick_device
 
 SEED = 31_000  # the steps already done are added, so a resumed run meets new people

@@ -19,8 +19,7 @@ from torch import Tensor
 from tqdm import trange
 
 from guide_lib.generators import load_generator
-from guide_lib.perception.faces import find_landmarks
-from guide_lib.perception.perceptual import load_lpips
+from guide_lib.perception import find_landmarks, load_lpips
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 SEED, SIZES = 7_777, (256, 128)

@@ -37,16 +37,25 @@ from typing import Any
 from safetensors.torch import load_file
 
 from guide_lib.assets import fetch
-from guide_lib.comparison import Measures, claim_folder, evaluate_people
-from guide_lib.directions import load_directions
 from guide_lib.errors import GuideError
+from guide_lib.evaluation import (
+    METHODS,
+    SCENARIOS,
+    Measures,
+    chosen_methods,
+    claim_folder,
+    evaluate_people,
+    read_rows,
+    row_key,
+    summarise,
+    table_of,
+)
 from guide_lib.experiment import load_networks, run_folder
 from guide_lib.files import append_row, write_json
-from guide_lib.perception.inception import load_inception
+from guide_lib.generators import load_directions
+from guide_lib.perception import load_inception
 from guide_lib.perception.photos import enlarged
-from guide_lib.results import read_rows, row_key, summarise, table_of
 from guide_lib.runtime import keep_freed_memory, pick_device
-from guide_lib.scenarios import METHODS, SCENARIOS, chosen_methods
 from guide_lib.unlearning import UnlearningSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

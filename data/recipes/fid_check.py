@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
-from guide_lib.distribution import frechet_distance, generated_features, kernel_distance
-from guide_lib.generators import Generator
-from guide_lib.generators.load import load_generator
+from guide_lib.generators import Generator, load_generator
+from guide_lib.metrics import frechet_distance, generated_features, kernel_distance
 from guide_lib.perception.inception import Inception, load_inception
 from guide_lib.runtime import keep_freed_memory
 

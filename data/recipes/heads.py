@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from guide_lib.files import written_whole
 from guide_lib.generators.mobile import DistilledHead, MobileStyleGAN, distilled_head_rows, released_state
-from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.perception import LPIPS, load_lpips
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 SIZES = {"256": (5, 128), "128": (4, 64)}  # head -> blocks under it, size of their feature map

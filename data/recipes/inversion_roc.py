@@ -22,14 +22,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from guide_lib.assets import fetch
-from guide_lib.encoder import load_encoder
 from guide_lib.errors import GuideError
 from guide_lib.experiment import load_networks, run_folder
-from guide_lib.inversion import InversionSettings
-from guide_lib.inversion_methods import Method, invert_by
+from guide_lib.inversion import InversionSettings, load_encoder
+from guide_lib.inversion.methods import Method, invert_by
 from guide_lib.metrics import render
-from guide_lib.perception.faces import align
-from guide_lib.perception.identity import Embedder
+from guide_lib.perception import Embedder, align
 from guide_lib.perception.photos import enlarged
 from guide_lib.runtime import keep_freed_memory, pick_device
 

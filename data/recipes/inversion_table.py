@@ -22,13 +22,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from guide_lib.encoder import Encoder, load_encoder
 from guide_lib.experiment import Networks, load_networks, portrait, run_folder
 from guide_lib.files import append_row, read_rows, write_json
-from guide_lib.inversion_methods import METHODS, Stage, invert_by
+from guide_lib.inversion import Encoder, load_encoder
+from guide_lib.inversion.methods import METHODS, Stage, invert_by
 from guide_lib.metrics import reconstruction, render
-from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_photo
+from guide_lib.perception import align, load_photo
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 SEED = 64_000_064  # far from every seed that a recipe trains on

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import trange
 
-from guide_lib.generators.load import load_generator
-from guide_lib.perception.identity import load_judge
+from guide_lib.generators import load_generator
+from guide_lib.perception import load_judge
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 TARGET = Path(__file__).resolve().parents[1] / "judge-dlib-centre.safetensors"

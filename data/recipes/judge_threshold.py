@@ -18,10 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from guide_lib.assets import fetch
-from guide_lib.forgetting import acceptance_threshold, impostor_cosines
-from guide_lib.generators.load import load_generator
-from guide_lib.metrics import render
-from guide_lib.perception.identity import Embedder, load_judge
+from guide_lib.generators import load_generator
+from guide_lib.metrics import acceptance_threshold, impostor_cosines, render
+from guide_lib.perception import Embedder, load_judge
 from guide_lib.runtime import keep_freed_memory
 
 TARGET = Path(__file__).resolve().parents[1] / "results" / "judge_threshold.json"

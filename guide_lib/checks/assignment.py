@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from guide_lib.checks.base import NOTHING, Answer, as_tensors, compare, fresh_rng
-from guide_lib.directions import mix
+from guide_lib.generators.directions import mix
 from guide_lib.targets import partial_target, ufo_target
 
 

@@ -6,7 +6,7 @@ import torch
 
 from guide_lib.attacks import Fingerprint
 from guide_lib.checks.base import NOTHING, Answer, as_tensors, compare, fresh_rng
-from guide_lib.distribution import kernel_distance
+from guide_lib.metrics.distribution import kernel_distance
 
 CURVE = [(0, 0.21), (5, 0.55), (10, 0.73), (15, 0.69), (20, 0.81)]
 

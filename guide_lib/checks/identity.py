@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from guide_lib.checks.base import NOTHING, Answer, as_tensors, compare, fresh_rng
-from guide_lib.metrics import accept_rates
+from guide_lib.metrics.identity import accept_rates
 from guide_lib.perception.identity import identity_cosine
 
 

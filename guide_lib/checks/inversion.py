@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from guide_lib.checks.base import Answer, compare, fresh_rng
-from guide_lib.directions import move
-from guide_lib.inversion import InversionSettings, inversion_loss
+from guide_lib.generators.directions import move
+from guide_lib.inversion.optimise import InversionSettings, inversion_loss
 
 
 def check_move(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""Converted checkpoints (see `guide_lib.official`) -> generators: sizes from the tensors, settings from the file.
+"""Converted checkpoints (see `guide_lib.assets.official`) -> generators: sizes by the tensors, settings by the file.
 
 generator = load_converted(Path("ffhqrebalanced512-128.safetensors"))
 """
@@ -12,12 +12,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from guide_lib.assets.official import converted
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator
 from guide_lib.generators.eg3d import CAMERA_NUMBERS, EG3D, EG3DConfig
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
 from guide_lib.generators.volume import Sampling
-from guide_lib.official import converted
 
 State = dict[str, Tensor]
 # what this package's renderer does; a checkpoint that wants something else is refused

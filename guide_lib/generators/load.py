@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from guide_lib.assets.official import OFFICIAL
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator
 from guide_lib.generators.checkpoints import load_converted, load_official
 from guide_lib.generators.mobile import load_mobilestylegan
-from guide_lib.official import OFFICIAL
 
 LOADERS: dict[str, Callable[..., Generator]] = {
     "mobilestylegan-ffhq": load_mobilestylegan,

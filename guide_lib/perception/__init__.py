@@ -1,1 +1,22 @@
-"""Networks that look at pictures: LPIPS, the identity embedder, the judge, and the face detector."""
+"""Networks that look at pictures: the face detector, the identity embedder, the judge, LPIPS, Inception."""
+
+from guide_lib.perception.faces import align, detect_faces, find_landmarks
+from guide_lib.perception.identity import Embedder, identity_cosine, load_embedder, load_judge
+from guide_lib.perception.inception import load_inception
+from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.perception.photos import load_person, load_photo
+
+__all__ = [
+    "Embedder",
+    "LPIPS",
+    "align",
+    "detect_faces",
+    "find_landmarks",
+    "identity_cosine",
+    "load_embedder",
+    "load_inception",
+    "load_judge",
+    "load_lpips",
+    "load_person",
+    "load_photo",
+]

@@ -1,4 +1,4 @@
-"""The recognisers of the paper's track; their files are downloaded by hand (see `guide_lib.official`).
+"""The recognisers of the paper's track; their files are downloaded by hand (see `guide_lib.assets.official`).
 
     network = load_network("arcface-ir-se50")                # [N, 3, 112, 112] -> [N, 512]
 
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from guide_lib.assets.official import OFFICIAL, converted
 from guide_lib.errors import GuideError
-from guide_lib.official import OFFICIAL, converted
 
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))  # width and number of units
 PEOPLE = 8631  # in VGGFace2's training set; FaceNet's file still holds the layer that told them apart

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as ipw
 from PIL import Image
 
-from guide_lib.plots import Picture, jpeg_bytes, png_bytes, to_pil
+from guide_lib.figures.plots import Picture, jpeg_bytes, png_bytes, to_pil
 
 WIDE = {"description_width": "90px"}  # room for the longest description
 

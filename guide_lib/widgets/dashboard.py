@@ -11,8 +11,8 @@ import ipywidgets as ipw
 import torch
 from PIL import Image
 
-from guide_lib.layout import GAP, stack
-from guide_lib.plots import Picture, image_grid, loss_curves, to_pil
+from guide_lib.figures.layout import GAP, stack
+from guide_lib.figures.plots import Picture, image_grid, loss_curves, to_pil
 from guide_lib.widgets.base import WIDE, View
 
 if TYPE_CHECKING:

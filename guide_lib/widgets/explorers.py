@@ -10,7 +10,7 @@ import ipywidgets as ipw
 import torch
 from PIL import Image
 
-from guide_lib.plots import Picture, fade, to_pil, wipe
+from guide_lib.figures.plots import Picture, fade, to_pil, wipe
 from guide_lib.widgets.base import WIDE, View
 
 SETTLE = 0.05  # seconds without a newer event before a control's change is drawn

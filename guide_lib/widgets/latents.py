@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as ipw
 
-from guide_lib.plots import Picture
+from guide_lib.figures.plots import Picture
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import DrawnExplorer, slider
 

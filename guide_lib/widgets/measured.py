@@ -8,10 +8,10 @@ import ipywidgets as ipw
 import torch
 from PIL import Image
 
-from guide_lib.charts import curves, histogram
-from guide_lib.layout import GAP, stack
-from guide_lib.metrics import accept_rates
-from guide_lib.plots import Picture, image_grid
+from guide_lib.figures.charts import curves, histogram
+from guide_lib.figures.layout import GAP, stack
+from guide_lib.figures.plots import Picture, image_grid
+from guide_lib.metrics.identity import accept_rates
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import Explorer, slider
 

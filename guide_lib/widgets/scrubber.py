@@ -9,13 +9,13 @@ import ipywidgets as ipw
 import torch
 from PIL import Image
 
-from guide_lib.layout import GAP, stack
-from guide_lib.plots import LossPoint, Picture, image_grid, loss_curves
+from guide_lib.figures.layout import GAP, stack
+from guide_lib.figures.plots import LossPoint, Picture, image_grid, loss_curves
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import DrawnExplorer
 
 if TYPE_CHECKING:
-    from guide_lib.inversion import InversionStep
+    from guide_lib.inversion.optimise import InversionStep
 
 
 class InversionScrubber(DrawnExplorer):

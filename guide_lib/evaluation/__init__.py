@@ -1,0 +1,23 @@
+"""Methods beside one another over several people: scenarios, rows, tables, a report."""
+
+from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people
+from guide_lib.evaluation.report import write_report
+from guide_lib.evaluation.results import COLUMNS, contrast, read_rows, row_key, summarise, table_of
+from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, people_of
+
+__all__ = [
+    "COLUMNS",
+    "METHODS",
+    "Measures",
+    "SCENARIOS",
+    "chosen_methods",
+    "claim_folder",
+    "contrast",
+    "evaluate_people",
+    "people_of",
+    "read_rows",
+    "row_key",
+    "summarise",
+    "table_of",
+    "write_report",
+]

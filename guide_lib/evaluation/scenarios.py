@@ -1,0 +1,172 @@
+"""Who is erased, and how: the scenarios and the methods of the evaluation, as data.
+
+for person in people_of("random", networks, 16, folder): ...
+METHODS["GUIDE without adjacency"].prepare(person.w_u, generator.w_avg, UnlearningSettings.fast())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guide_lib.errors import GuideError
+from guide_lib.experiment import Networks, portrait, sample_person
+from guide_lib.inversion.methods import invert_by
+from guide_lib.losses import DistanceWeights
+from guide_lib.metrics.identity import render
+from guide_lib.perception.faces import align
+from guide_lib.perception.photos import load_person, load_photo
+from guide_lib.targets import average_target, ufo_target
+from guide_lib.unlearning import UnlearningSettings
+
+TRUNCATIONS = (1.0, 0.7)  # person k is drawn at TRUNCATIONS[k % 2]
+HELD_OUT = 10_000  # the first seed of the pictures that are re-encoded: nobody else uses these
+SCENARIOS = ("random", "ind", "ood")
+
+
+@dataclass(frozen=True)
+class Person:
+    """name: what the rows are filed under. w_u: [1, rows, w_dim]. photo: [1, 3, S, S] in [-1, 1], or None if the
+    person was only ever a latent. others: [N, rows, w_dim], inversions of other photos of the person, or None."""
+
+    name: str
+    w_u: Tensor
+    photo: Tensor | None = None
+    others: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """target: "ufo", "average", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run."""
+
+    target: str = "ufo"
+    d: float = 30.0
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def prepare(self, w_u: Tensor, w_avg: Tensor, settings: UnlearningSettings) -> tuple[Tensor, UnlearningSettings]:
+        """The target w_t [1, rows, w_dim] and the settings of this method."""
+        targets = {"ufo": lambda: ufo_target(w_u, w_avg, self.d), "average": lambda: average_target(w_u, w_avg)}
+        w_t = targets[self.target]() if self.target != "self" else w_u.clone()
+        return w_t, replace(settings, **self.changes)
+
+
+LOCAL_ONLY = {"weight_adjacency": 0.0, "weight_global": 0.0}
+METHODS: dict[str, Method] = {
+    "GUIDE": Method(),
+    "baseline": Method(target="average", changes=LOCAL_ONLY),
+    "GUIDE without local": Method(changes={"weight_local": 0.0}),
+    "GUIDE without adjacency": Method(changes={"weight_adjacency": 0.0}),
+    "GUIDE without global": Method(changes={"weight_global": 0.0}),
+    # Adjacency also pulls at w_u, twice as hard as the local loss; this is that pull without the neighbours.
+    "local x 3 without adjacency": Method(changes={"weight_local": 3.0, "weight_adjacency": 0.0}),
+    # Nobody in place of the person: the identity term alone, with its sign turned, pushes G_u(w_u) away from G_s(w_u).
+    "identity ascent": Method("self", changes=LOCAL_ONLY | {"distance": DistanceWeights(0.0, 0.0, -0.1)}),
+    "identity ascent with global": Method(
+        "self", changes={"weight_adjacency": 0.0, "distance": DistanceWeights(0.0, 0.0, -0.1)}
+    ),
+    "GUIDE by styles": Method(changes={"trained": "styles"}),
+    "GUIDE by LoRA": Method(changes={"trained": "lora"}),
+    # Adapters start from nothing and have no style layers among them, which the preset lets learn faster.
+    "GUIDE by adapters": Method(changes={"trained": "adapters", "learning_rate": 6e-4}),
+    "GUIDE in single precision": Method(changes={"mixed_precision": False}),
+    **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
+    **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
+    **{f"N_a = {n}": Method(changes={"n_adjacent": n}) for n in (1, 4)},
+    **{f"N_g = {n}": Method(changes={"n_global": n}) for n in (1, 4)},
+}
+GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30, alpha = 15, N_a = N_g = 2
+    "main": ["GUIDE", "baseline", "GUIDE without local", "GUIDE without adjacency", "GUIDE without global"],
+    "d": [name for name in METHODS if name.startswith("d = ")],
+    "alpha": [name for name in METHODS if name.startswith("alpha = ")],
+    "counts": [name for name in METHODS if name.startswith("N_")],
+    "ascent": ["identity ascent", "identity ascent with global"],
+    "frugal": ["GUIDE by styles", "GUIDE by LoRA", "GUIDE by adapters"],
+    "control": ["local x 3 without adjacency", "GUIDE in single precision"],
+    "all": list(METHODS),
+}
+
+
+def chosen_methods(names: list[str]) -> list[str]:
+    """Names of methods and of groups -> names of methods, each once. Raises GuideError for an unknown one."""
+    chosen: list[str] = []
+    for name in names:
+        if name not in GROUPS and name not in METHODS:
+            known = ", ".join([*GROUPS, *METHODS])
+            raise GuideError(f"There is no method '{name}'; choose from: {known}.")
+        chosen += GROUPS.get(name, [name])
+    return list(dict.fromkeys(chosen))
+
+
+def people_of(
+    scenario: str,
+    networks: Networks,
+    count: int,
+    folder: Path,
+    photos: Path | None = None,
+    skip: Collection[str] = (),
+) -> Iterator[Person]:
+    """The first `count` people of a scenario, one after another; `folder` keeps inversions, so none is made twice.
+
+    skip: names of people to leave out, who then need no inversion.
+
+    random: latents of seeds 0, 1, ...; ind: the inversions of generated pictures that are treated as photographs;
+    ood: real photos, `photos` or else the bundled portrait (see `_photographed`).
+
+    Raises:
+        GuideError: an unknown scenario, or the photos cannot be used.
+    """
+    if scenario == "random":
+        for seed in (seed for seed in range(count) if str(seed) not in skip):
+            truncation = TRUNCATIONS[seed % len(TRUNCATIONS)]
+            w_u = sample_person(networks.generator, seed, truncation)
+            yield Person(str(seed), w_u, facts={"truncation": truncation})
+    elif scenario == "ind":
+        for seed in (seed for seed in range(HELD_OUT, HELD_OUT + count) if str(seed) not in skip):
+            photo = render(networks.generator, sample_person(networks.generator, seed, 0.7))
+            yield Person(str(seed), _invert(networks, photo, folder), photo)
+    elif scenario == "ood":
+        yield from _photographed(networks, count, folder, photos or portrait(), skip)
+    else:
+        raise GuideError(f"There is no scenario '{scenario}'; choose one of: {', '.join(SCENARIOS)}.")
+
+
+def _photographed(
+    networks: Networks, count: int, folder: Path, photos: Path, skip: Collection[str]
+) -> Iterator[Person]:
+    """One photo, or a folder: each photo in it is a person, and each folder in it one person of several photos.
+
+    Of several photos the first is erased; the others, never seen by the unlearning, are those of ID_others.
+    """
+    if photos.is_dir():
+        entries = sorted(path for path in photos.iterdir() if not path.name.startswith("."))
+    else:
+        entries = [photos]
+    if not entries:
+        raise GuideError(f"{photos} holds no photos; add one for each person, or a folder for each person.")
+    # A folder may have a dot in its name, a photo has an ending.
+    names = [path.name if path.is_dir() else path.stem for path in entries[:count]]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise GuideError(f"Two people in {photos} are called '{min(twice)}'; rename one of them.")
+    for path, name in zip(entries[:count], names, strict=True):
+        if name in skip:
+            continue
+        aligned = load_person(path).photos if path.is_dir() else align(load_photo(path))
+        codes = _invert(networks, aligned, folder)
+        yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+
+
+def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
+    """W+ codes [N, rows, w_dim] by optimisation."""
+    return list(invert_by("optimise", networks, photos, folder).values())[-1].ws
+
+
+def picture_of(person: Person, networks: Networks) -> Tensor:
+    """What an attacker has in hand: the photo, or for a person who was a latent their picture, [1, 3, S, S]."""
+    with torch.no_grad():
+        return render(networks.generator, person.w_u) if person.photo is None else person.photo

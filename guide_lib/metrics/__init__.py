@@ -1,0 +1,49 @@
+"""What was forgotten and what was kept, in numbers: ID, ID_others, retention, LPIPS, FID, KID, intervals."""
+
+from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance, photo_features
+from guide_lib.metrics.forgetting import (
+    ACCEPTANCE,
+    YAWS,
+    acceptance_threshold,
+    identity_collapse,
+    impostor_cosines,
+    measure_forgetting,
+    other_pictures,
+    yaw_views,
+)
+from guide_lib.metrics.identity import (
+    Reconstruction,
+    Report,
+    accept_rates,
+    evaluate,
+    identity_similarity,
+    perceptual_distance,
+    reconstruction,
+    render,
+)
+from guide_lib.metrics.intervals import Interval, bootstrap_mean
+
+__all__ = [
+    "ACCEPTANCE",
+    "Interval",
+    "Reconstruction",
+    "Report",
+    "YAWS",
+    "accept_rates",
+    "acceptance_threshold",
+    "bootstrap_mean",
+    "evaluate",
+    "frechet_distance",
+    "generated_features",
+    "identity_collapse",
+    "identity_similarity",
+    "impostor_cosines",
+    "kernel_distance",
+    "measure_forgetting",
+    "other_pictures",
+    "perceptual_distance",
+    "photo_features",
+    "reconstruction",
+    "render",
+    "yaw_views",
+]

@@ -1,0 +1,258 @@
+"""Rows, resuming, the summary and the page, on the tiny generator: the whole evaluation in seconds."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+
+from guide_lib.__main__ import main
+from guide_lib.errors import GuideError
+from guide_lib.evaluation import comparison, scenarios
+from guide_lib.evaluation.comparison import Measures, evaluate_people
+from guide_lib.evaluation.report import curve, write_report
+from guide_lib.evaluation.results import COLUMNS, contrast, read_rows, summarise, table_of
+from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
+from guide_lib.experiment import Networks
+from guide_lib.targets import average_target, ufo_target
+from guide_lib.unlearning import UnlearningSettings
+
+
+class AnySize(TinyEmbedder):
+    def embed(self, images):
+        return super().embed(F.interpolate(images, size=16, mode="area"))
+
+
+NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
+SETTINGS = UnlearningSettings(steps=4, learning_rate=3e-3)
+DIRECTIONS = {name: 0.05 * torch.eye(6)[i] for i, name in enumerate(("yaw", "pitch", "smile"))}
+FULL = Measures(DIRECTIONS, lambda images: images.flatten(1)[:, ::64], 24, torch.randn(30, 12), attacks=True)
+
+
+def run(folder, people=2, methods=("GUIDE", "baseline"), measures=FULL, settings=SETTINGS, scenario="random"):
+    return evaluate_people(NETWORKS, scenario, list(methods), settings, folder, people, measures)
+
+
+def test_a_row_has_every_measure_and_its_cost(tmp_path):
+    rows = run(tmp_path, people=1)
+    assert [(row["scenario"], row["method"], row["person"]) for row in rows] == [
+        ("random", "GUIDE", "0"),
+        ("random", "baseline", "0"),
+    ]
+    for row in rows:
+        assert set(COLUMNS) <= set(row)
+        assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
+        assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
+        assert 0 <= row["fingerprint_rank"] < comparison.CANDIDATES
+    assert not list(tmp_path.glob("random*")) and len(list((tmp_path / "pictures").glob("*.jpg"))) == 2
+    assert json.loads((tmp_path / "summary.json").read_text())["summary"].keys() == {
+        "random: GUIDE",
+        "random: baseline",
+    }
+
+
+def test_what_is_there_is_not_computed_again_and_half_a_line_is_dropped(tmp_path, monkeypatch):
+    first = run(tmp_path, people=1, measures=Measures())
+    path = tmp_path / "people.jsonl"
+    path.write_text(path.read_text() + '{"scenario": "random", "method": "GU')
+    assert read_rows(tmp_path / "people.jsonl") == first
+    made = []
+    real = comparison._one_person
+    monkeypatch.setattr(comparison, "_one_person", lambda *args: made.append(args[2:4]) or real(*args))
+    rows = run(tmp_path, people=2, measures=Measures())
+    assert [(method, person.name) for method, person in made] == [("GUIDE", "1"), ("baseline", "1")]
+    assert rows[:2] == first and rows == read_rows(tmp_path / "people.jsonl") and len(rows) == 4
+    wanted = []
+    monkeypatch.setattr(comparison, "people_of", lambda *args: wanted.append(args[5]) or iter(()))
+    for methods in (["GUIDE"], ["GUIDE", "GUIDE without local"]):
+        run(tmp_path, people=3, measures=Measures(), methods=methods)
+    assert wanted == [{"0", "1"}, set()]  # whoever lacks a method is needed again
+
+
+def test_rows_of_other_settings_are_not_mixed(tmp_path):
+    run(tmp_path, people=1, methods=["GUIDE"], measures=Measures())
+    with pytest.raises(GuideError, match="holds rows made with other settings; choose another folder"):
+        run(tmp_path, people=1, measures=Measures(), settings=replace(SETTINGS, seed=1))
+    with pytest.raises(GuideError, match="other settings"):  # with views: those rows have none
+        run(tmp_path, people=2, measures=Measures(DIRECTIONS))
+    with pytest.raises(GuideError, match="other settings"):
+        another = replace(NETWORKS, generator=TinyGenerator(seed=1))
+        evaluate_people(another, "random", ["GUIDE"], SETTINGS, tmp_path, 2)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "people.jsonl").write_text("{}\n")
+    with pytest.raises(GuideError, match="other settings"):
+        run(tmp_path / "old", people=1)
+
+
+def test_the_summary_is_the_mean_over_people_and_one_person_has_no_interval(tmp_path):
+    rows = run(tmp_path, people=3, methods=["GUIDE"], measures=Measures())
+    entry = summarise(rows)["random: GUIDE"]
+    assert entry["people"] == 3 and entry["id"]["mean"] == pytest.approx(np.mean([row["id"] for row in rows]))
+    assert entry["id"]["low"] <= entry["id"]["mean"] <= entry["id"]["high"] and "fid_pre" not in entry
+    faces = np.array([row["became"] for row in rows])
+    assert entry["collapse"] == pytest.approx(np.mean([faces[i] @ faces[j] for i, j in ((0, 1), (0, 2), (1, 2))]))
+    single = table_of(summarise(rows[:1]))
+    assert f"{rows[0]['id']:.3f} |" in single and "[" not in single and "FID" not in single
+
+
+def test_methods_prepare_what_their_names_say():
+    w_u, w_avg = torch.randn(1, 3, 6), torch.zeros(1, 3, 6)
+
+    def prepared(name):
+        return METHODS[name].prepare(w_u, w_avg, SETTINGS)
+
+    assert torch.equal(prepared("GUIDE")[0], ufo_target(w_u, w_avg)) and prepared("GUIDE")[1] == SETTINGS
+    assert torch.equal(prepared("baseline")[0], average_target(w_u, w_avg))
+    assert prepared("baseline")[1] == SETTINGS.local_only()
+    assert torch.equal(prepared("d = 5")[0], ufo_target(w_u, w_avg, 5.0))
+    assert prepared("alpha = 0")[1] == replace(SETTINGS, alpha_max=0.0)
+    assert prepared("N_g = 4")[1].n_global == 4 and prepared("N_a = 1")[1].n_adjacent == 1
+    for loss in ("local", "adjacency", "global"):
+        assert prepared(f"GUIDE without {loss}")[1] == replace(SETTINGS, **{f"weight_{loss}": 0.0})
+    assert [prepared(name)[1].trained for name in GROUPS["frugal"]] == ["styles", "lora", "adapters"]
+    assert {*GROUPS["d"], *GROUPS["alpha"]} == {
+        "d = 0",
+        "d = 5",
+        "d = 15",
+        "d = 50",
+        "alpha = 0",
+        "alpha = 5",
+        "alpha = 30",
+    }
+    assert not any("," in name for name in (*METHODS, *GROUPS)), "--methods takes names with commas between them"
+    assert chosen_methods(["GUIDE", "main"])[:2] == ["GUIDE", "baseline"]
+    with pytest.raises(GuideError, match="There is no method 'guide'; choose from: main"):
+        chosen_methods(["guide"])
+
+
+def test_identity_ascent_moves_the_person_away(tmp_path):
+    settings = replace(SETTINGS, steps=60)
+    (row,) = run(tmp_path, 1, ["identity ascent"], Measures(), settings)
+    assert row["id"] < 0.9
+    start, _ = METHODS["identity ascent"].prepare(torch.ones(1, 3, 6), torch.zeros(1, 3, 6), settings)
+    assert torch.equal(start, torch.ones(1, 3, 6))
+
+
+def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
+    random = list(people_of("random", NETWORKS, 3, tmp_path))
+    assert [person.name for person in random] == ["0", "1", "2"] and all(person.photo is None for person in random)
+    (ind,) = people_of("ind", NETWORKS, 1, tmp_path)
+    assert ind.photo.shape == (1, 3, 16, 16) and ind.w_u.shape == (1, 3, 6)
+    assert len({random[0].name, ind.name}) == 2
+    photos = tmp_path / "photos"
+    (photos / "ada").mkdir(parents=True)
+    (photos / "bob.png").write_bytes(b"")
+    monkeypatch.setattr(scenarios, "load_person", lambda path: type("P", (), {"photos": torch.rand(3, 3, 32, 32)}))
+    monkeypatch.setattr(scenarios, "load_photo", lambda path: path)
+    monkeypatch.setattr(scenarios, "align", lambda path: torch.rand(1, 3, 32, 32))
+    ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
+    assert (ada.name, len(ada.w_u), len(ada.others)) == ("ada", 1, 2) and (bob.name, bob.others) == ("bob", None)
+    inverted = []
+    monkeypatch.setattr(
+        scenarios, "_invert", lambda networks, photos, folder: inverted.append(1) or torch.rand(1, 3, 6)
+    )
+    (only,) = people_of("ood", NETWORKS, 5, tmp_path, photos, skip={"ada"})
+    assert only.name == "bob" and len(inverted) == 1
+    assert [person.name for person in people_of("random", NETWORKS, 3, tmp_path, skip={"0", "2"})] == ["1"]
+    assert [person.name for person in people_of("ind", NETWORKS, 2, tmp_path, skip={"10000"})] == ["10001"]
+    (photos / "bob.jpg").write_bytes(b"")
+    with pytest.raises(GuideError, match="Two people in .* are called 'bob'; rename one of them"):
+        next(people_of("ood", NETWORKS, 5, tmp_path, photos))
+    with pytest.raises(GuideError, match="There is no scenario 'rnd'; choose one of: random, ind, ood."):
+        next(people_of("rnd", NETWORKS, 1, tmp_path))
+
+
+class Links(HTMLParser):
+    """Collects tags, and everything that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched, self.tags = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "data", "action")]
+
+
+def test_the_page_holds_tables_curves_and_pictures_and_asks_for_nothing(tmp_path):
+    run(tmp_path, people=2)
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    links = Links()
+    links.feed(page)
+    assert links.tags.count("img") == 4 and links.tags.count("polyline") >= 6 and links.tags.count("table") == 2
+    assert all(target.startswith("data:image/jpeg;base64,") for target in links.fetched)
+    assert not re.search(r"https?://", page) and "<script" not in page
+    summary = summarise(read_rows(tmp_path / "people.jsonl"))
+    assert f"{summary['random: GUIDE']['retention']['mean']:.3f}" in page
+
+
+def test_the_page_of_one_run_shows_figures_inside_of_figures(tmp_path):
+    figures = {"id": 0.25, "W": {"judge": 0.5, "lpips": {"mean": 0.125}}, "names": ["a"], "settings": {"steps": 7}}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    for name, value in {"id": "0.250", "W: judge": "0.500", "W: lpips: mean": "0.125", "steps": "7"}.items():
+        assert f"<td>{name}</td><td>{value}</td>" in page
+    assert "names" not in page
+
+
+def test_lines_of_many_methods_and_scenarios_can_be_told_apart(tmp_path):
+    lines = {f"method {i}": [(0, i), (1, i)] for i in range(12)}
+    looks = re.findall(r'stroke="(#\w+)" stroke-dasharray="([\d ]*)"', curve(lines, "x", "y"))
+    assert len(set(looks)) == 12
+
+
+def test_whatever_stands_in_the_files_is_escaped(tmp_path):
+    evil = "<script>alert(1)</script>"
+    row = {"scenario": evil, "method": '"><b>', "person": evil, "id": 0.5, "retention": 1.0, "became": [1.0]}
+    (tmp_path / "people.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "metrics.json").write_text(json.dumps({evil: evil, "settings": {evil: evil}}))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    links = Links()
+    links.feed(page)
+    assert "script" not in links.tags and "b" not in links.tags and page.count("&lt;script&gt;") >= 6
+    assert "<b>" not in curve({"<b>": [(0, 0), (1, 1)]}, "<b>", "<b>")
+
+
+def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no results; name the folder of a run." in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert "There is no folder at" in capsys.readouterr().err
+    assert main(["evaluate", "--methods", "magic", "--out", str(tmp_path)]) == 2
+    assert "There is no method 'magic'" in capsys.readouterr().err
+    assert main(["evaluate", "--real", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "say how many with --pairs." in capsys.readouterr().err
+
+
+def test_a_table_stands_upright_or_sideways():
+    rows = [
+        {"scenario": "random", "method": method, "person": "0", "id": value, "became": [1.0]}
+        for method, value in (("A", 0.5), ("B", 0.25))
+    ]
+    rows[0]["retention"] = 1.0
+    summary = summarise(rows)
+    upright = table_of(summary, ("id", "retention")).splitlines()
+    assert upright[:2] == ["| | people | ID (lower) | retention (higher) |", "|---|---|---|---|"]
+    assert upright[3] == "| random: B | 1 | 0.250 | - |"
+    sideways = table_of(summary, ("id", "retention"), sideways=True).splitlines()
+    assert sideways[:3] == ["| | random: A | random: B |", "|---|---|---|", "| people | 1 | 1 |"]
+    assert sideways[4] == "| retention (higher) | 1.000 | - |"
+
+
+def test_a_contrast_compares_each_person_with_herself():
+    def row(method, person, value, scenario="random"):
+        return {"scenario": scenario, "method": method, "person": person, "id": value}
+
+    rows = [row("A", "0", 0.5), row("B", "0", 0.4), row("A", "1", -0.3), row("B", "1", -0.4)]
+    rows += [row("A", "2", 9.0), row("A", "0", 0.2, "ood"), row("B", "0", 0.1, "ood"), row("C", "0", 7.0)]
+    found = contrast(rows, "id", "A", "B")
+    assert found.people == 3 and found.mean == pytest.approx(0.1)
+    assert found.high - found.low < 1e-9  # everybody changed by the same, however different they are
+    assert contrast(rows, "id", "B", "A").mean == pytest.approx(-0.1)
+    with pytest.raises(GuideError, match="No person has 'id' with both 'A' and 'D'"):
+        contrast(rows, "id", "A", "D")

@@ -1,0 +1,32 @@
+"""Charts say what they are given: lines, marks, sizes."""
+
+import numpy as np
+
+from guide_lib.figures.charts import curves, histogram, intervals
+from guide_lib.metrics.intervals import Interval
+
+
+def dark(picture):
+    return (np.asarray(picture).mean(2) < 200).sum()
+
+
+def test_curves_have_the_size_asked_for_and_a_mark():
+    plain = curves([0, 1, 2], {"a": [0, 1, 2], "b": [2, 1, 0]}, "x", "y", size=(400, 200))
+    marked = curves([0, 1, 2], {"a": [0, 1, 2], "b": [2, 1, 0]}, "x", "y", mark=1.5, size=(400, 200))
+    assert plain.size == marked.size == (400, 200)
+    assert dark(marked) > dark(plain) + 50
+
+
+def test_histograms_do_not_depend_on_the_order_within_a_group():
+    values = np.linspace(-1, 1, 50)
+    first, second = (histogram({"a": v, "b": values + 3}, "x", mark=0.0) for v in (values, values[::-1]))
+    assert np.array_equal(np.asarray(first), np.asarray(second))
+    assert not np.array_equal(np.asarray(first), np.asarray(histogram({"a": values, "b": values}, "x", mark=0.0)))
+
+
+def test_intervals_show_their_width_and_one_person_has_none():
+    def ink(low, high):
+        picture = np.asarray(intervals({"A": Interval(0.5, low, high, 4), "B": Interval(0.0, -1, 1, 4)}, "cosine"))
+        return (picture < 200).any(2).sum()
+
+    assert ink(0.0, 1.0) > ink(0.4, 0.6) > ink(None, None)
