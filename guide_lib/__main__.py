@@ -68,12 +68,12 @@ def invert(args: argparse.Namespace) -> None:
     from guide_lib.inversion.methods import with_steps
     from guide_lib.inversion.report import invert_person
     from guide_lib.perception.faces import align
-    from guide_lib.perception.photos import Person, load_person, load_photo
+    from guide_lib.perception.photos import Album, load_person, load_photo
     from guide_lib.runtime import pick_device
 
     with experiment.run_folder(args.out) as folder:
         if not args.photo.is_dir():
-            person = Person([args.photo.name], align(load_photo(args.photo), face=args.face), {})
+            person = Album([args.photo.name], align(load_photo(args.photo), face=args.face), {})
         elif args.face is None:
             person = load_person(args.photo)
         else:

@@ -88,15 +88,27 @@ MUTANTS = {
     "the erased person counts among the others": ("metrics/identity.py", "kept = cosines[seen:]", "kept = cosines"),
     "FID forgets the factor of the root": ("metrics/distribution.py", "spread - 2 * root", "spread - root"),
     "KID keeps the diagonals": ("metrics/distribution.py", "(k.sum() - k.trace())", "k.sum()"),
-    "both generators are drawn with one seed for all": ("metrics/distribution.py", "step_rng(seed, k)", "step_rng(seed, 0)"),
+    "both generators are drawn with one seed for all": (
+        "metrics/distribution.py",
+        "step_rng(seed, k)",
+        "step_rng(seed, 0)",
+    ),
     "a resumed collection starts anew": (
         "metrics/distribution.py",
         "for images in batches(have):",
         "for images in batches(0):",
     ),
-    "views turn one way only": ("metrics/forgetting.py", "YAWS = tuple(range(-15, 16, 3))", "YAWS = tuple(range(0, 33, 3))"),
+    "views turn one way only": (
+        "metrics/forgetting.py",
+        "YAWS = tuple(range(-15, 16, 3))",
+        "YAWS = tuple(range(0, 33, 3))",
+    ),
     "the threshold lets one more in": ("metrics/forgetting.py", "highest[kept]", "highest[kept + 1]"),
-    "the same person counts as an impostor": ("metrics/forgetting.py", "people[first] != people[second]", "first != second"),
+    "the same person counts as an impostor": (
+        "metrics/forgetting.py",
+        "people[first] != people[second]",
+        "first != second",
+    ),
     "neighbours are compared with themselves": (
         "attacks.py",
         "person = render(generator, w_u).expand",

@@ -25,7 +25,7 @@ SHORTEST_SIDE = 64  # px
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 
-class Person(NamedTuple):
+class Album(NamedTuple):
     """Photos of one person. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the order of `names`; skipped: for
     every other file of the folder, the sentence that says why."""
 
@@ -53,7 +53,7 @@ def load_photo(path: str | Path) -> Image.Image:
     return photo
 
 
-def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | None = None) -> Person:
+def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | None = None) -> Album:
     """Read and align every photo of a folder, in the order of the file names.
 
     Files that are no picture or show no face are skipped, and so are photos of several people, unless `faces` says
@@ -73,7 +73,7 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
     if not photos:
         found = "none of its files could be used" if skipped else "it holds no files"
         raise GuideError(f"There is no usable photo in {folder}, {found}; add sharp, well-lit photos of one person.")
-    return Person(names, torch.cat(photos), skipped)
+    return Album(names, torch.cat(photos), skipped)
 
 
 def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
