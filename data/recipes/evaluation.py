@@ -20,6 +20,8 @@ Several processes or machines can share the work, each with a scenario, a --work
     python data/recipes/evaluation.py main --people 0 --add elsewhere/main another/main
 
 The means are of people who have been through every method of their scenario.
+
+    python data/recipes/evaluation.py main --tables      # the tables again, of the stored rows; loads no network
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class Table:
     scenarios: tuple[str, ...]
     methods: list[str]
     people: int
-    quoted: tuple[str, ...] = ("id", "id_others", "retention", "fid_pre")
+    quoted: tuple[str, ...] = ("id", "id_others", "retention", "retention_min", "retention_lowest", "fid_pre")
     distribution: bool = True
     attacks: bool = False
 
@@ -149,6 +151,16 @@ def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if done[row["scenario"], row["person"]] == methods[row["scenario"]]]
 
 
+def write_tables(name: str, out: Path) -> str:
+    """NAME-summary.json, NAME.md and NAME-table.md of the rows in NAME-people.jsonl; returns the quoted table."""
+    summary = summarise(complete(read_rows(out / f"{name}-people.jsonl")))
+    write_json(out / f"{name}-summary.json", {"summary": summary})
+    quoted = table_of(summary, TABLES[name].quoted, sideways=TABLES[name].attacks)
+    for file, text in {f"{name}.md": quoted, f"{name}-table.md": table_of(summary)}.items():
+        (out / file).write_text(text + "\n", encoding="utf-8")
+    return quoted
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
@@ -161,7 +173,11 @@ def main() -> None:
         "--add", nargs="+", default=[], metavar="PREFIX", help="rows made elsewhere: PREFIX-people.jsonl"
     )
     parser.add_argument("--device")
+    parser.add_argument("--tables", action="store_true", help="only write the tables of the stored rows again")
     args = parser.parse_args()
+    if args.tables:
+        print(write_tables(args.table, args.out))
+        return
     keep_freed_memory()
     table, device = TABLES[args.table], pick_device(args.device)
     people = table.people if args.people is None else args.people
@@ -179,15 +195,10 @@ def main() -> None:
             add_rows(folder, prefix, scenarios, methods, measured=not (table.distribution or table.attacks))
         photos = orl_folders(folder / "orl", people)
         for scenario in scenarios:
-            rows = evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
+            evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
             for name, result in kept.items():
                 shutil.copy(folder / name, result)
-            summary = summarise(complete(rows))
-            write_json(args.out / f"{args.table}-summary.json", {"summary": summary})
-            quoted = table_of(summary, table.quoted, sideways=table.attacks)
-            for name, text in {f"{args.table}.md": quoted, f"{args.table}-table.md": table_of(summary)}.items():
-                (args.out / name).write_text(text + "\n", encoding="utf-8")
-            print(quoted)
+            print(write_tables(args.table, args.out))
     print(f"now enter the new sums: python data/recipes/manifest.py results/{args.table}-people.jsonl")
 
 

@@ -2,11 +2,10 @@
 
 from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people
 from guide_lib.evaluation.report import write_report
-from guide_lib.evaluation.results import COLUMNS, contrast, read_rows, row_key, summarise, table_of
+from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, people_of
 
 __all__ = [
-    "COLUMNS",
     "METHODS",
     "Measures",
     "SCENARIOS",

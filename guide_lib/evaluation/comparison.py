@@ -31,8 +31,8 @@ from guide_lib.files import append_row, write_json
 from guide_lib.generators import Generator
 from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
-from guide_lib.metrics.forgetting import ACCEPTANCE, measure_forgetting
-from guide_lib.metrics.identity import evaluate, render
+from guide_lib.metrics.forgetting import measure_forgetting
+from guide_lib.metrics.identity import ACCEPTANCE, evaluate, render
 from guide_lib.unlearning import UnlearningSettings, unlearn
 
 RELEARNING_STEPS = 100  # what an attacker is given

@@ -17,8 +17,8 @@ from string import Template
 from typing import Any
 
 from guide_lib.errors import GuideError
-from guide_lib.evaluation.results import COLUMNS, read_rows, summarise
-from guide_lib.metrics.intervals import Interval
+from guide_lib.evaluation.results import cells_of, read_rows, summarise
+from guide_lib.metrics.columns import METRICS, Metric
 
 PAGE = Template(
     """<!doctype html>
@@ -70,14 +70,14 @@ def _evaluation(folder: Path) -> Iterator[str]:
     rows = read_rows(folder / "people.jsonl")
     if not rows:
         return
-    yield "<h2>Means over people, with 95 % bootstrap intervals</h2>"
-    yield _summary_table(summarise(rows))
+    summary = summarise(rows)
+    head, *lines = cells_of(summary)
+    yield "<h2>Means over people, with 95 % intervals</h2>" + table(head, lines)
     for key, words in NEIGHBOURS.items():
         yield from _neighbours([row for row in rows if row.get(key)], key, words)
     yield from _relearning([row for row in rows if row.get("relearn_curve")])
-    yield "<h2>Every person</h2>"
-    keys = ["scenario", "method", "person", *(key for key in COLUMNS if any(key in row for row in rows)), "seconds"]
-    yield table(keys, [[_number(row.get(key)) for key in keys] for row in rows])
+    yield "<h2>Every person</h2>" + _people(rows)
+    yield "<h2>What the numbers are</h2>" + _meanings(_found([*rows, *summary.values()]))
     for path in sorted((folder / "pictures").glob("*.jpg")):
         alt = f"{path.stem.replace('_', ' ')}: the erased person and three others, before above after"
         yield picture(path, alt)
@@ -89,7 +89,7 @@ def _single_run(folder: Path) -> Iterator[str]:
     if metrics.exists():
         figures = json.loads(metrics.read_text(encoding="utf-8"))
         settings = _flat(figures.pop("settings", {}))
-        yield "<h2>Figures</h2>" + table(["", "value"], [[key, _number(value)] for key, value in _flat(figures)])
+        yield "<h2>Figures</h2>" + table(["", "value"], [_figure(*named) for named in _flat(figures)])
         if settings:
             yield "<h2>Settings</h2>" + table(["", "value"], [[key, str(value)] for key, value in settings])
     for path in sorted(folder.glob("*.png")):
@@ -107,13 +107,28 @@ def _flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return found
 
 
-def _summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    columns = [key for key in COLUMNS if any(key in entry for entry in summary.values())]
-    rows = []
-    for name, entry in summary.items():
-        cells = [str(Interval(**entry[key])) if key in entry else "-" for key in columns]
-        rows.append([name, str(entry["people"]), *cells, _number(entry.get("collapse"))])
-    return table(["", "people", *(COLUMNS[key] for key in columns), "identity collapse"], rows)
+def _figure(name: str, value: Any) -> list[str]:
+    """A named value in words; the last part of the name may be that of a metric."""
+    *where, key = name.split(": ")
+    if key in METRICS and METRICS[key].holds(value):
+        return [": ".join([*where, METRICS[key].heading]), METRICS[key].show(value)]
+    return [name, _number(value)]
+
+
+def _found(rows: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """The metrics that some row has, in their usual order."""
+    return [metric for key, metric in METRICS.items() if any(key in row for row in rows)]
+
+
+def _people(rows: Sequence[Mapping[str, Any]]) -> str:
+    names, metrics = ["scenario", "method", "person"], _found(rows)
+    cells = [[*(row[name] for name in names), *(m.show(row.get(m.key)) for m in metrics)] for row in rows]
+    return table([*names, *(metric.heading for metric in metrics)], cells)
+
+
+def _meanings(metrics: Sequence[Metric]) -> str:
+    cells = [[m.heading, m.meaning, m.unit, m.source] for m in metrics]
+    return table(["", "what it is", "unit", "source"], cells)
 
 
 def _neighbours(rows: Sequence[Mapping[str, Any]], key: str, words: str) -> Iterator[str]:

@@ -18,35 +18,11 @@ import torch
 
 from guide_lib import files
 from guide_lib.errors import GuideError
+from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.forgetting import identity_collapse
-from guide_lib.metrics.intervals import Interval, bootstrap_mean
+from guide_lib.metrics.intervals import Interval
 
-COLUMNS = {
-    "id": "ID (lower)",
-    "id_views": "ID, 11 views (lower)",
-    "id_others": "ID_others (lower)",
-    "retention": "retention (higher)",
-    "lpips_others": "LPIPS of others (lower)",
-    "fid_pre": "FID_pre (lower)",
-    "kid_pre": "KID (lower)",
-    "fid_real_change": "dFID_real (lower)",
-    "accepted_w_u": "accepted at w_u",
-    "accepted": "accepted, 11 views",
-    "accepted_others": "accepted, other pictures",
-    "reinverted_w": "re-inverted, W",
-    "reinverted_w_accepted": "re-inverted, W: accepted",
-    "reinverted_w_seconds": "re-inverted, W: seconds",
-    "reinverted_w_plus": "re-inverted, W+",
-    "reinverted_w_plus_accepted": "re-inverted, W+: accepted",
-    "reinverted_w_plus_seconds": "re-inverted, W+: seconds",
-    "relearnt": "relearnt (share)",
-    "relearn_steps": "steps to relearn",
-    "relearnt_control": "learnt by G_s (share)",
-    "relearn_steps_control": "steps of G_s",
-    "fingerprint_rank": "fingerprint rank, G_u alone",
-    "fingerprint_rank_control": "the same before, G_s alone",
-    "fingerprint_beside_rank": "fingerprint rank, G_s too",
-}
+Summary = dict[str, dict[str, Any]]  # scenario and method -> key -> interval, or one number for all people
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -58,27 +34,38 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a people.jsonl, without a last line that a kill has cut short; none if there is no file.
 
     Raises:
-        GuideError: another line is damaged.
+        GuideError: another line is damaged, or holds a number that its metric cannot have.
     """
     rows = files.read_rows(path)
     for number, row in enumerate(rows, 1):
-        named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))
-        measured = all(isinstance(row.get(key), int | float | None) for key in COLUMNS)
-        became = row.get("became")
-        if not (named and measured and isinstance(became, list) and all(isinstance(x, float) for x in became)):
-            raise GuideError(f"Line {number} of {path} is damaged; delete that line and run the command again.")
+        if fault := _fault(row):
+            raise GuideError(f"Line {number} of {path} {fault}; delete that line and run the command again.")
     return rows
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Scenario and method -> metric -> mean and 95 % bootstrap interval over the people; and the identity collapse."""
-    summary: dict[str, dict[str, Any]] = {}
+def _fault(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row, as a predicate of its line."""
+    named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))
+    became = row.get("became")
+    if not (named and isinstance(became, list) and all(isinstance(x, float) for x in became)):
+        return "is damaged"
+    wrong = [key for key in METRICS.keys() & row if row[key] is not None and not METRICS[key].holds(row[key])]
+    return f"is damaged: {min(wrong)} cannot be {row[min(wrong)]!r:.40}" if wrong else None
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
+    """Scenario and method -> metric -> mean and 95 % interval over the people, or the one number for all of them.
+
+    Lowest retention of all and identity collapse are such numbers; one person cannot have the latter.
+    """
+    summary: Summary = {}
     for scenario, method, group in _groups(rows):
         entry: dict[str, Any] = {"scenario": scenario, "method": method, "people": len(group)}
-        for key in COLUMNS:
-            values = [row[key] for row in group if row.get(key) is not None]
-            if values:
-                entry[key] = asdict(bootstrap_mean(values))
+        for key in (key for key, metric in METRICS.items() if metric.column):
+            if values := [row[key] for row in group if row.get(key) is not None]:
+                entry[key] = asdict(METRICS[key].interval(values))
+        if lowest := [row["retention_min"] for row in group if row.get("retention_min") is not None]:
+            entry["retention_lowest"] = min(lowest)
         if len(group) > 1:
             entry["collapse"] = identity_collapse(torch.tensor([row["became"] for row in group]))
         summary[f"{scenario}: {method}"] = entry
@@ -86,13 +73,15 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: str) -> Interval:
-    """Mean over people of (method `first` - method `second`) in one metric, with its 95 % bootstrap interval.
+    """Mean over people of (method `first` - method `second`) in one metric, with its 95 % interval.
 
     The same person under both methods is compared with herself, so that the differences between people drop out.
 
     Raises:
-        GuideError: nobody has been unlearned with both methods.
+        GuideError: nobody has been unlearned with both methods, or there is no such metric.
     """
+    if key not in METRICS:
+        raise GuideError(f"There is no metric '{key}'; choose one of: {', '.join(METRICS)}.")
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
         if row["method"] in (first, second) and row.get(key) is not None:
@@ -100,7 +89,7 @@ def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: st
     differences = [values[first] - values[second] for values in found.values() if len(values) == 2]
     if not differences:
         raise GuideError(f"No person has '{key}' with both '{first}' and '{second}'; run `evaluate` with both methods.")
-    return bootstrap_mean(differences)
+    return METRICS[key].difference(differences)
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
@@ -108,15 +97,24 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, list[
         yield scenario, method, [row for row in rows if (row["scenario"], row["method"]) == (scenario, method)]
 
 
-def table_of(summary: Mapping[str, Mapping[str, Any]], keys: Collection[str] = COLUMNS, sideways: bool = False) -> str:
-    """The summary in Markdown, or these of its columns; a metric that no row has gets none, one that a method lacks a
-    dash. Sideways the methods stand beside one another, for few methods and many metrics."""
-    present = {key for entry in summary.values() for key in entry if key in keys}
-    columns = {key: label for key, label in COLUMNS.items() if key in present}
-    lines = [["", "people", *columns.values()]]
+def cells_of(summary: Mapping[str, Mapping[str, Any]], keys: Collection[str] = METRICS) -> list[list[str]]:
+    """The summary, or these of its metrics, as a heading and a line for each method, in words and numbers.
+
+    A metric that no method has gets no column, one that a method lacks a dash.
+    """
+    metrics = [m for key, m in METRICS.items() if key in keys and any(key in entry for entry in summary.values())]
+    lines = [["", "people", *(metric.heading for metric in metrics)]]
     for name, entry in summary.items():
-        cells = [str(Interval(**entry[key])) if key in entry else "-" for key in columns]
-        lines.append([name, str(entry["people"]), *cells])
+        values = [entry.get(m.key) for m in metrics]
+        means = [Interval(**value) if isinstance(value, Mapping) else value for value in values]
+        lines.append([name, str(entry["people"]), *(m.show(mean) for m, mean in zip(metrics, means, strict=True))])
+    return lines
+
+
+def table_of(summary: Mapping[str, Mapping[str, Any]], keys: Collection[str] = METRICS, sideways: bool = False) -> str:
+    """The summary in Markdown, or these of its metrics, see `cells_of`. Sideways the methods stand beside one another,
+    for few methods and many metrics."""
+    lines = cells_of(summary, keys)
     if sideways:
         lines = [list(line) for line in zip(*lines, strict=True)]
     head, *rest = ["|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|" for line in lines]

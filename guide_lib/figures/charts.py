@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from guide_lib.figures.layout import QUIET
+from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -80,10 +81,21 @@ def histogram(
 
 
 def intervals(
-    groups: Mapping[str, Interval], xlabel: str, mark: float | None = None, size: tuple[int, int] = (640, 260)
+    groups: Mapping[str, Interval],
+    xlabel: str,
+    mark: float | None = None,
+    size: tuple[int, int] = (640, 260),
+    keys: Sequence[str] = (),
 ) -> Image.Image:
-    """A mean with its interval for each name, from above, with a vertical line at `mark`."""
+    """A mean with its interval for each name, from above, with a vertical line at `mark`.
+
+    keys: the metric of each line, in `METRICS`, whose better side is then written at that end of the line.
+    """
     figure, axes = blank_chart(*size)
+    for place, key in enumerate(keys):
+        end, align, inward = (1.0, "right", -4) if METRICS[key].higher_is_better else (0.0, "left", 4)
+        above = {"xytext": (inward, 5), "textcoords": "offset points", "ha": align, "va": "bottom"}
+        axes.annotate(METRICS[key].arrow, (end, place), **above, xycoords=axes.get_yaxis_transform(), color=QUIET)
     for place, interval in enumerate(groups.values()):
         low, high = (interval.mean if end is None else end for end in (interval.low, interval.high))
         axes.plot([low, high], [place, place], color=STYLES[1][0], linewidth=2.5)
@@ -91,5 +103,6 @@ def intervals(
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
     axes.set(xlabel=xlabel, yticks=range(len(groups)), yticklabels=list(groups))
+    axes.margins(y=0.15)
     axes.invert_yaxis()
     return rasterise(figure)

@@ -1,8 +1,8 @@
 """What was forgotten and what was kept, in numbers: ID, ID_others, retention, LPIPS, FID, KID, intervals."""
 
+from guide_lib.metrics.columns import METRICS, Metric
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance, photo_features
 from guide_lib.metrics.forgetting import (
-    ACCEPTANCE,
     YAWS,
     acceptance_threshold,
     identity_collapse,
@@ -12,6 +12,7 @@ from guide_lib.metrics.forgetting import (
     yaw_views,
 )
 from guide_lib.metrics.identity import (
+    ACCEPTANCE,
     Reconstruction,
     Report,
     accept_rates,
@@ -21,11 +22,13 @@ from guide_lib.metrics.identity import (
     reconstruction,
     render,
 )
-from guide_lib.metrics.intervals import Interval, bootstrap_mean
+from guide_lib.metrics.intervals import Interval, bootstrap_mean, mean_interval, share_difference, share_interval
 
 __all__ = [
     "ACCEPTANCE",
     "Interval",
+    "METRICS",
+    "Metric",
     "Reconstruction",
     "Report",
     "YAWS",
@@ -39,11 +42,14 @@ __all__ = [
     "identity_similarity",
     "impostor_cosines",
     "kernel_distance",
+    "mean_interval",
     "measure_forgetting",
     "other_pictures",
     "perceptual_distance",
     "photo_features",
     "reconstruction",
     "render",
+    "share_difference",
+    "share_interval",
     "yaw_views",
 ]

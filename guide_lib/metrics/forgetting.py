@@ -18,7 +18,7 @@ from torch import Tensor
 
 from guide_lib.generators import Generator
 from guide_lib.generators.directions import move
-from guide_lib.metrics.identity import identity_similarity, render
+from guide_lib.metrics.identity import ACCEPTANCE, identity_similarity, render
 from guide_lib.perception.identity import Embedder
 
 YAWS = tuple(range(-15, 16, 3))  # degrees, the 11 views of the paper's ID
@@ -31,9 +31,6 @@ OTHER_PICTURES = (
     {"yaw": -8.0, "smile": 1.0},
     {"yaw": 8.0, "pitch": 6.0},
 )
-# The judge's cosine that one in a thousand pairs of different generated people exceeds
-# (data/recipes/judge_threshold.py; data/results/judge_threshold.json).
-ACCEPTANCE = 0.716
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,19 @@ from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 
 BATCH = 4  # pictures rendered at a time: bounds memory, not the number of people
+# The judge's cosine that one in a thousand pairs of different generated people exceeds
+# (data/recipes/judge_threshold.py; data/results/judge_threshold.json).
+ACCEPTANCE = 0.716
 
 
 @dataclass(frozen=True)
 class Report:
-    """Judge cosines between G_s and G_u at the same latents.
+    """Judge cosines between G_s and G_u at the same latents; which side is better: `guide_lib.metrics.columns`.
 
-    id: at the erased person's latent, mean over the views; lower is better.
-    retention: mean over the other people, retention_sd, retention_min: their spread; higher is better.
-    lpips_others: mean LPIPS of the others' pictures; lower is better.
+    id: at the erased person's latent, mean over the views.
+    retention: mean over the other people, retention_sd, retention_min: their spread. retained: the share of them whom
+        the judge still takes for themselves.
+    lpips_others: mean LPIPS of the others' pictures.
     others: how many other people. undetected: in how many of the 2 (views + others) pictures no face was found
         (there the fixed FFHQ crop was used).
     """
@@ -37,6 +41,7 @@ class Report:
     retention: float
     retention_sd: float
     retention_min: float
+    retained: float
     lpips_others: float
     others: int
     undetected: int
@@ -49,8 +54,8 @@ class Report:
 class Reconstruction:
     """N photos beside what their latents draw.
 
-    pictures: [N, 3, S, S] on the CPU. judge: [N], identity cosine of picture and photo; higher is better. lpips: [N],
-    at the pictures' size; lower is better. undetected: in how many of the 2 N no face was found.
+    pictures: [N, 3, S, S] on the CPU. judge: [N], identity cosine of picture and photo. lpips: [N], at the pictures'
+    size. undetected: in how many of the 2 N no face was found.
     """
 
     pictures: Tensor
@@ -105,10 +110,12 @@ def evaluate(
     judge: Embedder,
     perceptual: LPIPS,
     views: Sequence[View] = (View(),),
+    threshold: float = ACCEPTANCE,
 ) -> Report:
     """Compare G_u (`student`) with G_s (`generator`) at w_u [1, rows, w_dim] and at `others` [N, rows, w_dim].
 
-    The person is seen from all `views` (`generator.judging_views()` are GUIDE's), the others from the front.
+    The person is seen from all `views` (`generator.judging_views()` are GUIDE's), the others from the front. Whoever
+    reaches `threshold` is retained; the default is that of the judge that ships.
     """
     before, after = (
         torch.cat([*(render(network, w_u, view) for view in views), render(network, others)])
@@ -123,6 +130,7 @@ def evaluate(
         retention=kept.mean().item(),
         retention_sd=kept.std().item(),
         retention_min=kept.min().item(),
+        retained=(kept >= threshold).float().mean().item(),
         lpips_others=lpips.mean().item(),
         others=len(others),
         undetected=undetected,

@@ -16,9 +16,10 @@ from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison, scenarios
 from guide_lib.evaluation.comparison import Measures, evaluate_people
 from guide_lib.evaluation.report import curve, write_report
-from guide_lib.evaluation.results import COLUMNS, contrast, read_rows, summarise, table_of
+from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
 from guide_lib.experiment import Networks
+from guide_lib.metrics.columns import METRICS
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -45,7 +46,8 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         ("random", "baseline", "0"),
     ]
     for row in rows:
-        assert set(COLUMNS) <= set(row)
+        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "collapse"}
+        assert all(METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
         assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
         assert 0 <= row["fingerprint_rank"] < comparison.CANDIDATES
@@ -96,8 +98,35 @@ def test_the_summary_is_the_mean_over_people_and_one_person_has_no_interval(tmp_
     assert entry["id"]["low"] <= entry["id"]["mean"] <= entry["id"]["high"] and "fid_pre" not in entry
     faces = np.array([row["became"] for row in rows])
     assert entry["collapse"] == pytest.approx(np.mean([faces[i] @ faces[j] for i, j in ((0, 1), (0, 2), (1, 2))]))
-    single = table_of(summarise(rows[:1]))
-    assert f"{rows[0]['id']:.3f} |" in single and "[" not in single and "FID" not in single
+    assert entry["retention_lowest"] == min(row["retention_min"] for row in rows)
+    assert entry["retention_min"]["mean"] == pytest.approx(np.mean([row["retention_min"] for row in rows]))
+    single = summarise(rows[:1])
+    assert f"{rows[0]['id']:.3f} |" in table_of(single) and "FID" not in table_of(single)
+    assert single["random: GUIDE"]["id"]["low"] is None and "collapse" not in single["random: GUIDE"]
+    assert f"| {entry['collapse']:.3f} |" in table_of(summarise(rows))
+
+
+@pytest.mark.parametrize("key, value", [("id", 1.7), ("accepted", -0.1), ("fid_pre", float("nan")), ("seconds", "12")])
+def test_a_number_that_its_metric_cannot_have_is_damage(tmp_path, key, value):
+    row = {"scenario": "random", "method": "A", "person": "0", "retention": 0.9, "became": [1.0]}
+    path = tmp_path / "people.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
+    with pytest.raises(GuideError, match=f"Line 2 of .* is damaged: {key} cannot be .*; delete that line"):
+        read_rows(path)
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: None}) + "\n")
+    assert len(read_rows(path)) == 2  # a metric that was not measured, and older rows that lack one
+
+
+def test_a_contrast_of_shares_is_exact_and_of_an_unknown_metric_none():
+    rows = [
+        {"scenario": "random", "method": method, "person": str(i), "accepted_w_u": 0.0}
+        for method in "AB"
+        for i in range(6)
+    ]
+    found = contrast(rows, "accepted_w_u", "A", "B")
+    assert found.mean == 0 and found.high == -found.low > 0.4
+    with pytest.raises(GuideError, match="There is no metric 'truncation'; choose one of: id, "):
+        contrast(rows, "truncation", "A", "B")
 
 
 def test_methods_prepare_what_their_names_say():
@@ -184,18 +213,27 @@ def test_the_page_holds_tables_curves_and_pictures_and_asks_for_nothing(tmp_path
     page = write_report(tmp_path).read_text(encoding="utf-8")
     links = Links()
     links.feed(page)
-    assert links.tags.count("img") == 4 and links.tags.count("polyline") >= 6 and links.tags.count("table") == 2
+    assert links.tags.count("img") == 4 and links.tags.count("polyline") >= 6 and links.tags.count("table") == 3
     assert all(target.startswith("data:image/jpeg;base64,") for target in links.fetched)
     assert not re.search(r"https?://", page) and "<script" not in page
     summary = summarise(read_rows(tmp_path / "people.jsonl"))
     assert f"{summary['random: GUIDE']['retention']['mean']:.3f}" in page
+    for key in summary["random: GUIDE"].keys() & METRICS:
+        assert f'<th scope="col">{METRICS[key].heading}</th>' in page
+        assert METRICS[key].meaning in page.replace("&#x27;", "'")
 
 
 def test_the_page_of_one_run_shows_figures_inside_of_figures(tmp_path):
     figures = {"id": 0.25, "W": {"judge": 0.5, "lpips": {"mean": 0.125}}, "names": ["a"], "settings": {"steps": 7}}
     (tmp_path / "metrics.json").write_text(json.dumps(figures))
     page = write_report(tmp_path).read_text(encoding="utf-8")
-    for name, value in {"id": "0.250", "W: judge": "0.500", "W: lpips: mean": "0.125", "steps": "7"}.items():
+    shown = {
+        METRICS["id"].heading: "0.250",
+        f"W: {METRICS['judge'].heading}": "0.500",
+        "W: lpips: mean": "0.125",
+        "steps": "7",
+    }
+    for name, value in shown.items():
         assert f"<td>{name}</td><td>{value}</td>" in page
     assert "names" not in page
 

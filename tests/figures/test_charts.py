@@ -30,3 +30,17 @@ def test_intervals_show_their_width_and_one_person_has_none():
         return (picture < 200).any(2).sum()
 
     assert ink(0.0, 1.0) > ink(0.4, 0.6) > ink(None, None)
+
+
+def test_the_better_side_is_written_where_it_is():
+    """What the words change lies left of the middle for ID, right for retention, nowhere for a cost."""
+    groups = {"A": Interval(0.5, 0.4, 0.6, 4)}
+    plain = np.asarray(intervals(groups, "x"), dtype=int)
+
+    def changed(key):
+        found = np.abs(np.asarray(intervals(groups, "x", keys=[key]), dtype=int) - plain).max(2) > 60
+        return np.nonzero(found)[1]
+
+    middle = plain.shape[1] / 2
+    assert len(changed("id")) > 20 and changed("id").max() < middle < changed("retention").min()
+    assert len(changed("seconds")) == 0

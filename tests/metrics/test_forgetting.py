@@ -19,7 +19,6 @@ from guide_lib.metrics.forgetting import (
     other_pictures,
     yaw_views,
 )
-from guide_lib.metrics.intervals import bootstrap_mean
 
 JUDGE = TinyEmbedder(seed=8)
 RESULTS = DATA / "results"
@@ -129,22 +128,3 @@ def test_the_threshold_in_the_code_is_the_measured_one():
     stored = json.loads((RESULTS / "judge_threshold.json").read_text(encoding="utf-8"))
     assert abs(forgetting.ACCEPTANCE - stored["generated"]["threshold"]) < 5e-4
     assert stored["rate"] == 0.001 and stored["generated"]["pairs"] >= 100_000
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says(rng):
-    covered = 0
-    for _ in range(200):
-        interval = bootstrap_mean(torch.randn(40, generator=rng).tolist(), resamples=400)
-        covered += interval.low <= 0 <= interval.high
-    assert 0.87 <= covered / 200 <= 0.99
-
-
-def test_intervals_repeat_and_one_person_has_none():
-    values = [0.1, 0.4, -0.3, 0.2]
-    interval = bootstrap_mean(values)
-    assert interval == bootstrap_mean(values) and interval.mean == pytest.approx(0.1)
-    assert interval.low < 0.1 < interval.high and interval.people == 4
-    single = bootstrap_mean([0.25])
-    assert (single.low, single.high, str(single)) == (None, None, "0.250")
-    with pytest.raises(ValueError, match="no values"):
-        bootstrap_mean([])

@@ -36,6 +36,10 @@ def test_every_number_equals_a_loop_over_people(people):
     assert report.id == pytest.approx(cosine(w_u), abs=1e-5)
     assert report.retention == pytest.approx(sum(kept) / 6, abs=1e-5)
     assert report.retention_min == pytest.approx(min(kept), abs=1e-5)
+    for threshold in (min(kept) + 1e-3, sorted(kept)[3] - 1e-3):
+        found = evaluate(student, generator, w_u, others, JUDGE, PERCEPTUAL, threshold=threshold)
+        still = sum(likeness >= threshold for likeness in kept)
+        assert found.retained == pytest.approx(still / 6) and still < 6
     mean = sum(kept) / 6
     assert report.retention_sd == pytest.approx((sum((k - mean) ** 2 for k in kept) / 5) ** 0.5, abs=1e-5)
     lpips = [PERCEPTUAL(generator.synthesis(w).image, student.synthesis(w).image).item() for w in others.split(1)]

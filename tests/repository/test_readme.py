@@ -24,6 +24,7 @@ def test_the_tables_of_methods_are_of_the_stored_people(name, page):
     assert table_of(summarise(rows), table.quoted, sideways=table.attacks) == stored
     assert table_of(summarise(rows)) == (RESULTS / f"{name}-table.md").read_text(encoding="utf-8").strip()
     assert stored in (ROOT / f"{page}.md").read_text(encoding="utf-8")
+    assert {"summary": summarise(rows)} == json.loads((RESULTS / f"{name}-summary.json").read_bytes())
 
 
 def test_conda_and_pip_get_the_same_versions():

@@ -165,8 +165,15 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     assert len(first) == 1 and rows(2)[0] == first[0] and len(rows(2)) == 2
     assert (tmp_path / "main-table.md").read_text().count("random: GUIDE") == 1
     quoted = (tmp_path / "main.md").read_text()
-    assert quoted.startswith("| | people | ID (lower) | retention (higher) | FID_pre (lower) |")
+    assert quoted.startswith("| | people | ID (lower) | retention (higher) | lowest retention, mean (higher) |")
     assert json.loads((tmp_path / "main-run.json").read_text())["settings"]["steps"] == 2
+
+    made = {path: path.read_bytes() for path in tmp_path.glob("main-*")} | {tmp_path / "main.md": quoted.encode()}
+    (tmp_path / "main-table.md").write_text("")
+    with monkeypatch.context() as without:
+        without.setattr(module, "load_networks", lambda **_: pytest.fail("the rows are there"))
+        rows(0, "--tables")
+    assert {path: path.read_bytes() for path in made} == made
 
     (tmp_path / "10" / "people.jsonl").write_text("")  # a work folder that knows less than what is stored
     assert rows(1) == (tmp_path / "main-people.jsonl").read_text().splitlines() and len(rows(1)) == 2
