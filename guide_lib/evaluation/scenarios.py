@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, portrait, sample_person
+from guide_lib.experiment import Networks, Person, portrait, sample_person
 from guide_lib.inversion.methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
@@ -27,18 +26,6 @@ from guide_lib.unlearning import UnlearningSettings
 TRUNCATIONS = (1.0, 0.7)  # person k is drawn at TRUNCATIONS[k % 2]
 HELD_OUT = 10_000  # the first seed of the pictures that are re-encoded: nobody else uses these
 SCENARIOS = ("random", "ind", "ood")
-
-
-@dataclass(frozen=True)
-class Person:
-    """name: what the rows are filed under. w_u: [1, rows, w_dim]. photo: [1, 3, S, S] in [-1, 1], or None if the
-    person was only ever a latent. others: [N, rows, w_dim], inversions of other photos of the person, or None."""
-
-    name: str
-    w_u: Tensor
-    photo: Tensor | None = None
-    others: Tensor | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,9 +151,3 @@ def _photographed(
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
     """W+ codes [N, rows, w_dim] by optimisation."""
     return list(invert_by("optimise", networks, photos, folder).values())[-1].ws
-
-
-def picture_of(person: Person, networks: Networks) -> Tensor:
-    """What an attacker has in hand: the photo, or for a person who was a latent their picture, [1, 3, S, S]."""
-    with torch.no_grad():
-        return render(networks.generator, person.w_u) if person.photo is None else person.photo

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 
 from guide_lib.figures.plots import Picture
+from guide_lib.targets import distance_from_mean, ufo_target
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import DrawnExplorer, slider
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 
 class LatentEditor(DrawnExplorer):
@@ -83,6 +88,13 @@ class TargetSlider(DrawnExplorer):
         self.person = person
         limits = {"value": -person, "min": -person, "max": stop, "step": (stop + person) / 40}
         super().__init__(render, "", d=slider(ipw.FloatSlider, "Distance d", **limits))
+
+    @classmethod
+    def of(cls, session: Session, stop: float = 40.0) -> TargetSlider:
+        """UFO's line of the chosen person, as the untouched generator draws it."""
+        w_u, w_avg = session.person.w_u, session.generator.w_avg
+        person = distance_from_mean(w_u, w_avg).item()
+        return cls(lambda d: session.draw(ufo_target(w_u, w_avg, d), before=True)[0], person, stop)
 
     def state(self) -> str:
         d = self.controls["d"].value

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 import torch
 from PIL import Image
 
+from guide_lib.experiment import other_people
 from guide_lib.figures.charts import curves, histogram
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import Picture, image_grid
-from guide_lib.metrics.identity import accept_rates
+from guide_lib.metrics.identity import accept_rates, identity_similarity
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import Explorer, slider
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 
 class ThresholdSlider(Explorer):
@@ -110,6 +115,13 @@ class PeopleGrid(Explorer):
         pages = -(-len(before) // per_page)
         order = ipw.ToggleButtons(options=["drawn", "most changed"], description="Order", style=WIDE)
         super().__init__(order=order, page=slider(ipw.IntSlider, "Page", value=1, min=1, max=max(pages, 1)))
+
+    @classmethod
+    def of(cls, session: Session, people: int = 32) -> PeopleGrid:
+        """Other people as the untouched generator and as the student of a session draws them."""
+        crowd = other_people(session.generator, people)
+        before, after = session.draw(crowd, before=True), session.draw(crowd)
+        return cls(list(before), list(after), identity_similarity(session.networks.judge, before, after)[0].tolist())
 
     def shown(self) -> list[int]:
         """The people on this page, by their place in the lists."""
