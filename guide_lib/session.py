@@ -68,6 +68,7 @@ class Session:
         self.students: list[Generator] = []
         self.report: Report | None = None
         self._settings: UnlearningSettings | None = None
+        self._stopped: Path | None = None  # the checkpoint of an erasure that was stopped early
 
     @classmethod
     def open(
@@ -135,7 +136,7 @@ class Session:
             cosines = {stage: found.judge.item() for stage, found in seen.items()}
             name = "photo" if isinstance(photo, Tensor) else Path(photo).stem
             chosen = Person(name, list(stages.values())[-1].ws, aligned, facts={"inversion": cosines})
-        self.person, self.w_t, self.report = chosen, None, None
+        self.person, self.w_t, self.report, self._stopped = chosen, None, None, None
         return chosen
 
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
@@ -155,9 +156,11 @@ class Session:
     def erase(self, settings: UnlearningSettings | None = None, *, checkpoint: Path | None = None) -> Iterator[Step]:
         """Unlearn the person from the generator as it is now; yields every step, see `guide_lib.unlearning.unlearn`.
 
-        Whoever stops early keeps the student of the last step. settings: the demo's unless given. Without a target
-        chosen before, it is UFO's.
+        Whoever stops early keeps the student of the last step, and the same call with the same `checkpoint` goes on
+        from there. settings: the demo's unless given. Without a target chosen before, it is UFO's.
         """
+        if checkpoint is not None and checkpoint == self._stopped:
+            self.undo()  # the rest of this erasure, not another one on top of it
         w_u, w_t = self._chosen().w_u, self.target() if self.w_t is None else self.w_t
         self._settings = settings or UnlearningSettings.styles(w_u.device)
         known = {"perceptual": self.networks.perceptual, "embedder": self.networks.embedder}
@@ -169,13 +172,13 @@ class Session:
         finally:
             if last is not None:
                 self.students.append(last.student)
-                self.report = None
+                self.report, self._stopped = None, checkpoint if last.index < last.total else None
 
     def undo(self) -> Generator:
         """Take the last erasure back; returns the generator as it is then. Raises GuideError if there was none."""
         if not self.students:
             raise GuideError("Nobody was erased, so there is nothing to undo.")
-        self.report = None
+        self.report = self._stopped = None
         del self.students[-1]
         return self.student
 

@@ -73,6 +73,17 @@ def test_who_stops_early_keeps_the_student_of_that_step(session):
     assert session.students == [stopped.student] and stopped.index == 2
 
 
+def test_an_erasure_that_was_stopped_goes_on_and_not_on_top_of_itself(session, tmp_path):
+    whole = weights(erased(session))
+    session.undo()
+    steps = session.erase(SETTINGS, checkpoint=tmp_path / "state.safetensors")
+    next(steps)
+    steps.close()
+    indices = [step.index for step in session.erase(SETTINGS, checkpoint=tmp_path / "state.safetensors")]
+    assert indices == [1, 2, 3, 4, 5, 6] and len(session.students) == 1
+    assert torch.equal(weights(session.student), whole)
+
+
 def test_a_second_person_is_erased_from_the_student_and_each_can_be_undone(session):
     first = erased(session)
     session.choose(seed=4)
