@@ -50,7 +50,7 @@ class MeanSquare(torch.autograd.Function):
     Autograd's own way keeps and passes copies of x in single precision, which is half of what this term costs.
 
     >>> MeanSquare.apply(torch.full((2, 3, 4, 4), 0.5))
-    tensor([0.250, 0.250])
+    tensor([0.25, 0.25])
     """
 
     @staticmethod
