@@ -2,8 +2,8 @@
 
 >>> features = lambda images: torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)   # Inception's place
 >>> before, after = generated_features(generator, 64, features), generated_features(student, 64, features)
->>> f"FID {frechet_distance(before, after):.2f}, KID {kernel_distance(before, after):.2f}"
-'FID 2.56, KID 0.56'
+>>> f"FID {frechet_distance(before, after):.1f}, KID {kernel_distance(before, after):.1f}"
+'FID 2.6, KID 0.6'
 
 FID (Heusel et al. 2017, arXiv 1706.08500) compares two normal distributions, KID (Binkowski et al. 2018,
 arXiv 1801.01401) all moments up to the third, without bias in the number of pictures. Pictures are never kept: a

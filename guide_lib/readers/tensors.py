@@ -35,7 +35,7 @@ Storage = Callable[[Any], np.ndarray]
 
 
 class StorageKey(NamedTuple):
-    """What a pickle says about a storage that lies outside it: dtype, count: kind and number of its numbers; name."""
+    """What a pickle says about a storage that lies outside it; dtype, name, count: of its numbers."""
 
     dtype: np.dtype
     name: str
