@@ -25,7 +25,7 @@ from project import ROOT
 
 FEWEST_EXAMPLES = 60
 # One entry or several that share one: "steps, seconds: ...", also in the middle of a line.
-ENTRY = re.compile(r"((?:\w+, )*\w+):\s")
+ENTRY = re.compile(r"((?:\w+,\s)*\w+):\s")
 
 
 def module_of(path: str) -> ModuleType:
@@ -57,9 +57,11 @@ def public_names() -> Iterator[tuple[str, object]]:
 
 
 def own_text(value: object) -> str:
-    """The docstring without the signature that `dataclass` puts where there is none."""
-    text = inspect.getdoc(value) or ""
-    return "" if dataclasses.is_dataclass(value) and text.startswith(f"{value.__name__}(") else text
+    """The docstring; a class inherits none, and the signature that `dataclass` puts in its place is none."""
+    if not inspect.isclass(value):
+        return inspect.getdoc(value) or ""
+    text = vars(value).get("__doc__") or ""
+    return "" if text.startswith(f"{value.__name__}(") else text
 
 
 def fields_of(kind: type) -> list[str]:
@@ -73,7 +75,7 @@ def fields_of(kind: type) -> list[str]:
 def unnamed_fields(kind: type) -> set[str]:
     """Those of which neither the class nor a class that it extends says what they are."""
     text = "\n".join(inspect.cleandoc(base.__doc__ or "") for base in kind.__mro__[:-1])
-    return set(fields_of(kind)) - {name for entry in ENTRY.findall(text) for name in entry.split(", ")}
+    return set(fields_of(kind)) - {name for entry in ENTRY.findall(text) for name in re.split(r",\s", entry)}
 
 
 def runnable_code(text: str) -> list[str]:
