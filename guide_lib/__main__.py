@@ -185,6 +185,7 @@ def precision(args: argparse.Namespace) -> dict[str, bool]:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Every command with its options, as --help shows them."""
     top = argparse.ArgumentParser(prog="guide", description="Generative identity unlearning.")
     commands = top.add_subparsers(required=True, metavar="command")
 

@@ -1,8 +1,9 @@
 """What every run stands on: the networks, the people in it, and a folder that it holds and writes its losses to.
 
-networks = load_networks(resolution=256)
-person   = Person("7", sample_person(networks.generator, seed=7))
-with run_folder(Path("runs/demo")) as folder: ...
+>>> person = Person("7", sample_person(networks.generator, seed=7))       # of `load_networks(resolution=256)`, for real
+>>> with run_folder(tmp_path / "demo") as folder:                           # held: another run is told to go elsewhere
+...     folder.is_dir(), list(person.w_u.shape)
+(True, [1, 3, 6])
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Networks:
-    """Everything pretrained that a run needs; embedder in the loss, judge only in the metrics."""
+    """Everything pretrained that a run needs.
+
+    generator: G_s. perceptual: LPIPS. embedder: the recogniser in the loss. judge: another one, only in the metrics.
+    """
 
     generator: Generator
     perceptual: LPIPS
@@ -79,7 +83,12 @@ def load_networks(
 
 
 def other_people(generator: Generator, count: int = 32) -> Tensor:
-    """Latents of `count` people that no run trains on: even ones at truncation 1, odd ones at 0.7."""
+    """Latents of `count` people that no run trains on: even ones at truncation 1, odd ones at 0.7.
+
+    >>> ws = other_people(generator, count=4)
+    >>> list(ws.shape), torch.equal(ws, other_people(generator, count=4))
+    ([4, 3, 6], True)
+    """
     rng = torch.Generator().manual_seed(OTHERS_SEED)
     ws = generator.sample(count, rng)
     typical = torch.lerp(generator.w_avg.expand_as(ws), ws, 0.7)
@@ -88,7 +97,12 @@ def other_people(generator: Generator, count: int = 32) -> Tensor:
 
 
 def sample_person(generator: Generator, seed: int, truncation: float = 1.0) -> Tensor:
-    """The person that `seed` draws, w_u [1, rows, w_dim]: the paper's Random scenario."""
+    """The person that `seed` draws, w_u [1, rows, w_dim]: the paper's Random scenario.
+
+    >>> whole, half = sample_person(generator, seed=7), sample_person(generator, seed=7, truncation=0.5)
+    >>> torch.allclose(half - generator.w_avg, 0.5 * (whole - generator.w_avg), atol=1e-6)
+    True
+    """
     return generator.sample(1, torch.Generator().manual_seed(seed), truncation)
 
 

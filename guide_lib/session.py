@@ -1,12 +1,13 @@
 """One generator, from loading it to a person it cannot draw any more: what is dear happens once, the rest often.
 
-    session = Session.open("mobilestylegan-ffhq", resolution=256)      # dear: every network is loaded
-    session.choose(photo="me.jpg")                                     # dear: the photo is inverted
-    session.target()                                                   # from here on as often as you like
-    for step in session.erase(UnlearningSettings.styles()):
-        print(step.index, step.losses["total"])
-    session.measure().id, session.attack("reinvert"), session.draw()
-    session.save(), session.undo()
+>>> session = Session(networks, tmp_path)                              # for real: Session.open(resolution=256)
+>>> _ = session.choose(seed=7)                                         # dear with a photo, which is inverted
+>>> w_t = session.target()                                             # from here on as often as you like
+>>> *_, last = session.erase(UnlearningSettings(steps=20, learning_rate=1e-2))
+>>> session.measure().id < session.report.retention, [found.space for found in session.attack("reinvert", starts=1)]
+(True, ['W', 'W+'])
+>>> list(session.draw().shape), session.save() == tmp_path, session.undo() is session.generator
+([1, 3, 16, 16], True, True)
 
 A second person is erased from the generator as it is then: choose, target, erase again. Everything is measured against
 the generator as it was opened.

@@ -1,7 +1,9 @@
 """Methods beside one another over several people: one row for each scenario, method and person, resumable.
 
-    rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, Path("runs/evaluate"), people=16)
-    print(table_of(summarise(rows)))
+>>> settings = UnlearningSettings(steps=2, learning_rate=1e-2)
+>>> rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, tmp_path, people=2)
+>>> [(row["method"], row["person"]) for row in rows]
+[('GUIDE', '0'), ('baseline', '0'), ('GUIDE', '1'), ('baseline', '1')]
 
 A row that people.jsonl already holds is not computed again, so a killed command continues, and a larger `people` or
 another method only adds to what is there.
@@ -38,9 +40,12 @@ RELEARNING_STEPS = 100  # what an attacker is given
 
 @dataclass(frozen=True)
 class Measures:
-    """What to measure besides the report of every run. directions: name -> [w_dim], for views of a flat generator;
-    None leaves those out (one with cameras has its own). inception, pairs: FID_pre and KID on so many pairs (0: none).
-    real: features [N, 2048] of real pictures for dFID_real. attacks: whether to attack each student."""
+    """What to measure besides the report of every run.
+
+    directions: name -> [w_dim], for views of a flat generator; None leaves those out (one with cameras has its own).
+    inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of real pictures for
+    dFID_real. attacks: whether to attack each student.
+    """
 
     directions: Mapping[str, Tensor] | None = None
     inception: Any = None
@@ -87,6 +92,12 @@ def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings,
 
     Raises:
         GuideError: the folder's rows were made otherwise, or run.json is damaged.
+
+    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=1), Measures())["resolution"]
+    16
+    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=2), Measures())
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: ... holds rows made with other settings; choose another folder with --out.
     """
     facts = {
         "generator": type(networks.generator).__name__,

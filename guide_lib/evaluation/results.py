@@ -1,8 +1,15 @@
 """Rows of the evaluation, one for each scenario, method and person, and what they say together.
 
-    rows = read_rows(Path("runs/evaluate/people.jsonl"))
-    print(table_of(summarise(rows)))                                   # means with 95 % intervals over the people
-    contrast(rows, "id_others", "GUIDE", "baseline")                   # person by person
+>>> person = {"scenario": "random", "became": [1.0, 0.0]}
+>>> rows = [person | {"person": str(k), "method": m, "id": 0.1 * k + shift}
+...         for k in range(8) for m, shift in (("GUIDE", 0.0), ("baseline", 0.3))]
+>>> print(table_of(summarise(rows)))                                   # means with 95 % intervals over the people
+| | people | ID (lower) |
+|---|---|---|
+| random: GUIDE | 8 | 0.350 [0.188, 0.512] |
+| random: baseline | 8 | 0.650 [0.488, 0.812] |
+>>> print(contrast(rows, "id", "GUIDE", "baseline"))                   # person by person
+-0.300 [-0.300, -0.300]
 
 `guide_lib.evaluation.comparison` makes the rows.
 """
@@ -50,7 +57,11 @@ COLUMNS = {
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What a row is about: scenario, method, person. There is one row of each."""
+    """What a row is about: scenario, method, person. There is one row of each.
+
+    >>> row_key({"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.21})
+    ('random', 'GUIDE', '3')
+    """
     return row["scenario"], row["method"], row["person"]
 
 
@@ -92,6 +103,10 @@ def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: st
 
     Raises:
         GuideError: nobody has been unlearned with both methods.
+
+    >>> contrast([{"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.2}], "id", "GUIDE", "baseline")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: No person has 'id' with both 'GUIDE' and 'baseline'; run `evaluate` with both methods.
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:

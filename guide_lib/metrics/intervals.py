@@ -1,7 +1,7 @@
 """Means over people with bootstrap intervals: people differ far more than seeds do, so people are resampled.
 
-interval = bootstrap_mean([0.1, -0.2, 0.05])
-print(f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]")
+>>> print(bootstrap_mean([0.1, -0.2, 0.05, 0.3, 0.15]))
+0.080 [-0.080, 0.210]
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of a metric over people and its interval; low and high are None where one person cannot give any."""
+    """The mean of a metric over people and its interval.
+
+    mean: over the people. low, high: the interval's ends, None where one person cannot give any. people: how many.
+
+    >>> str(Interval(0.21, 0.15, 0.28, people=16)), str(Interval(0.21, None, None, people=1))
+    ('0.210 [0.150, 0.280]', '0.210')
+    """
 
     mean: float
     low: float | None
@@ -32,6 +38,10 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, resamples: int 
 
     Raises:
         ValueError: there is no value.
+
+    >>> interval = bootstrap_mean([0.1, 0.2, 0.3], level=0.9)
+    >>> interval.people, 0.1 <= interval.low < interval.mean < interval.high <= 0.3
+    (3, True)
     """
     sample = np.asarray(values, dtype=np.float64)
     if not len(sample):

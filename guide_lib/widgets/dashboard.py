@@ -32,6 +32,14 @@ class UnlearningDashboard(View):
         every: steps between two drawings of the pictures; the bar moves at every step.
 
     `stopped` turns true when the Stop button is pressed. `of(session, settings)` watches the next erasure of a session.
+    In a notebook: `last = await dashboard.run(session.erase(settings))`.
+
+    >>> from guide_lib.unlearning import Step
+    >>> target = generator.picture(w_t)
+    >>> dashboard = UnlearningDashboard(5, photo, target, render=lambda step: step.student.picture(w_u), every=1)
+    >>> dashboard.show(Step(1, 5, {"local": 0.25}, 0.1, student))
+    >>> dashboard.progress.value, dashboard.state().split(";")[:2]
+    (1, ['Unlearning: step 1 of 5', ' local loss 0.250'])
     """
 
     def __init__(

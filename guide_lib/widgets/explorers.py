@@ -26,6 +26,8 @@ class Explorer(View):
 
     Sliders can send events faster than a generator draws. In a running notebook each event starts a short
     wait that the next one cancels, so only the newest is drawn. Without an event loop it is drawn at once.
+
+    controls: the widgets by name.
     """
 
     def __init__(self, **controls: ipw.Widget) -> None:
@@ -63,6 +65,11 @@ class BeforeAfter(Explorer):
     Args:
         before, after: the two pictures.
         labels: what to call them.
+
+    >>> view = BeforeAfter(photo, student.picture(w_u))
+    >>> view.set(mode="fade", position=0.25)
+    >>> view.state()
+    'A mix: 75% before, 25% after.'
     """
 
     modes = {"wipe": wipe, "fade": fade}
@@ -96,6 +103,10 @@ class DrawnExplorer(Explorer):
     Args:
         render: called with the controls' values by name, without gradients; returns the picture.
         sentence: what is shown, with the values as format fields: `"Seed {seed}."`
+
+    >>> seeds = slider(ipw.IntSlider, "Seed", value=2, min=0, max=9)
+    >>> DrawnExplorer(lambda seed: photo, "Seed {seed}.", seed=seeds).state()
+    'Seed 2.'
     """
 
     def __init__(self, render: Callable[..., Picture], sentence: str, **controls: ipw.Widget) -> None:
@@ -180,6 +191,9 @@ class EditExplorer(DrawnExplorer):
     Args:
         render: called without gradients; returns the picture, for example of several inversions side by side.
         reach: for each direction the amount at share 1, in the direction's unit.
+
+    >>> EditExplorer(lambda direction, amount: photo, reach={"yaw": 20.0}).state()     # at first half of it
+    "Every face moved by +10.0 along 'yaw'."
     """
 
     def __init__(self, render: Callable[[str, float], Picture], reach: dict[str, float]) -> None:

@@ -82,6 +82,11 @@ class TargetSlider(DrawnExplorer):
         render: called with d, without gradients; returns the picture.
         person: how far the person is from the mean face, in the scale of d; the walk starts there.
         stop: how far past the mean face the walk goes.
+
+    >>> view = TargetSlider(lambda d: photo, person=20.0)
+    >>> view.set(d=-5.0)
+    >>> view.state()
+    'd = -5.0: 25% of the way from the mean face to the person.'
     """
 
     def __init__(self, render: Callable[[float], Picture], person: float, stop: float = 40.0) -> None:

@@ -26,6 +26,9 @@ class ThresholdSlider(Explorer):
 
     Args:
         same, different: the cosines, each a vector.
+
+    >>> ThresholdSlider(torch.tensor([0.9, 0.4]), torch.tensor([0.6, 0.1]), threshold=0.5).state()
+    'At 0.50, 50.0% of the same and 50.0% of the different pairs are accepted.'
     """
 
     def __init__(self, same: torch.Tensor, different: torch.Tensor, threshold: float = 0.0) -> None:
@@ -54,6 +57,14 @@ class LossMixer(Explorer):
 
     Raises:
         ValueError: the lengths differ.
+
+    >>> losses = {"local": [3.0, 1.0, 0.5], "global": [0.0, 0.5, 2.0]}
+    >>> mixer = LossMixer([0.0, 0.5, 1.0], losses, [[photo]] * 3, ["person"])
+    >>> mixer.total(), mixer.best()
+    ([3.0, 1.5, 2.5], 1)
+    >>> mixer.set(**{"global": 8.0})
+    >>> mixer.best()                                      # whoever weighs the others higher goes less far
+    0
     """
 
     def __init__(
@@ -104,6 +115,11 @@ class PeopleGrid(Explorer):
 
     Raises:
         ValueError: the lengths differ, or there is nobody.
+
+    >>> grid = PeopleGrid([photo] * 4, [photo] * 4, likeness=[0.9, 0.5, 0.8, 0.95], per_page=2)
+    >>> grid.set(order="most changed")
+    >>> grid.shown()
+    [1, 2]
     """
 
     def __init__(
