@@ -118,6 +118,11 @@ def test_commands_can_be_given(name, capsys):
     assert not list(filter(None, (complaint(words, whole) for words, whole in commands(name))))
 
 
+def test_the_command_is_the_module():
+    entry = re.search(r'^guide = "([\w.]+):(\w+)"$', page("pyproject.toml"), re.MULTILINE)
+    assert entry[1] == "guide_lib.__main__" and callable(getattr(importlib.import_module(entry[1]), entry[2]))
+
+
 def test_commands_are_found():
     assert (["make", "test"], True) in commands("README.md")
     assert (["guide", "evaluate", "--methods", "baseline"], False) in commands("README.md")

@@ -7,7 +7,7 @@ import pytest
 from project import DATA, RESULTS, page, recipe, sentences
 from safetensors.torch import load_file
 
-from guide_lib import attacks
+from guide_lib import attacks, session
 from guide_lib.evaluation import comparison, scenarios
 from guide_lib.experiment import OTHERS_SEED, other_people
 from guide_lib.inversion.optimise import InversionSettings
@@ -63,7 +63,7 @@ def test_the_attacks_budgets():
     assert default(attacks.neighbour_curve, "count") == 6 and "toward six other people" in TEXT
     assert default(attacks.relearn, "look_every") == 5 and "looked at every five" in TEXT
     assert f"of at most {comparison.RELEARNING_STEPS} steps" in TEXT
-    assert f"G_u and {comparison.CANDIDATES} latents | how many of the {comparison.CANDIDATES - 1} others" in TEXT
+    assert f"G_u and {session.CANDIDATES} latents | how many of the {session.CANDIDATES - 1} others" in TEXT
 
 
 @pytest.mark.parametrize("name", ["paper", "fast", "styles"])
