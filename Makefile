@@ -1,5 +1,5 @@
 # make demo       erase one face, look at runs/demo/before_after.png  (PHOTO=me.jpg FACE=0, or SEED=7; OUT=folder)
-# make test       lint, unit tests, notebooks
+# make test       lint, unit tests, examples in the docstrings, notebooks
 # make lab        open the notebooks
 # make doctor     say what this machine can do
 # make compare    GUIDE beside its baseline, 8 people
@@ -57,6 +57,7 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/python -m guide_lib assets fetch
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --doctest-modules guide_lib
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 lab: $(STAMP)

@@ -23,10 +23,10 @@ from machine import resident_mib
 from PIL import Image
 from step import Case, measure_sides
 
-from guide_lib.experiment import Networks, forget, load_networks, run_folder, sample_person
+from guide_lib.experiment import Networks, load_networks, run_folder
 from guide_lib.figures import curves
 from guide_lib.runtime import computes_bfloat16, keep_freed_memory
-from guide_lib.targets import ufo_target
+from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,13 +39,14 @@ def erase_many(networks: Networks, people: int, folder: Path) -> dict[str, list[
 
     seconds: of each person; resident_mib: after each; disk_mib: of each one's folder.
     """
-    generator, settings = networks.generator, UnlearningSettings.fast(steps=STEPS)
+    settings = UnlearningSettings.fast(steps=STEPS)
     costs: dict[str, list[float]] = {"seconds": [], "resident_mib": [], "disk_mib": []}
     for seed in range(people):
         started = time.perf_counter()
-        w_u = sample_person(generator, seed)
         with run_folder(folder / str(seed)) as own:
-            forget(networks, w_u, ufo_target(w_u, generator.w_avg), settings, own)
+            session = Session(networks, own)
+            session.choose(seed=seed)
+            session.run(settings)
             costs["disk_mib"].append(sum(file.stat().st_size for file in own.iterdir()) / 2**20)
         costs["seconds"].append(time.perf_counter() - started)
         costs["resident_mib"].append(resident_mib())

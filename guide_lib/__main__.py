@@ -1,4 +1,4 @@
-"""The command line: python -m guide_lib unlearn | invert | compare | evaluate | report | assets | ..."""
+"""The command line: `guide unlearn | invert | compare | evaluate | report | ...`, the same as `python -m guide_lib`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from guide_lib.errors import GuideError
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 HOW = (
     "the way from photo to latent: optimise (in W, then in W+), encoder (one pass), refine (encoder, then W+), "
@@ -20,13 +23,10 @@ HOW = (
 
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
-    from guide_lib import experiment
-    from guide_lib.generators import as_released
-    from guide_lib.inversion.methods import invert_by, reconstructions
+    from guide_lib.experiment import portrait, run_folder
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import load_photo
     from guide_lib.runtime import pick_device
-    from guide_lib.targets import ufo_target
     from guide_lib.unlearning import UnlearningSettings
 
     device = pick_device(args.device)
@@ -37,26 +37,15 @@ def unlearn(args: argparse.Namespace) -> None:
         "paper": UnlearningSettings.paper,
     }
     settings = presets[args.preset](**chosen)
-    with experiment.run_folder(args.out) as folder:
-        photo, facts = None, {key: getattr(args, key) for key in ("generator", "embedder", "judge", "quirks")}
-        if args.person is None:
-            picture = load_photo(args.photo or experiment.portrait())
-            photo = align(picture, face=args.face)
-        networks = experiment.load_networks(args.generator, args.resolution, device, args.embedder, args.judge)
-        if args.quirks:
-            networks = replace(networks, generator=as_released(networks.generator))
-        if args.compile:
-            networks.generator.compile()
-        if photo is None:
-            w_u = experiment.sample_person(networks.generator, args.person)
-        else:
-            stages = invert_by(args.inversion, networks, photo, folder)
-            w_u = list(stages.values())[-1].ws
-            cosines = {stage: r.judge.item() for stage, r in reconstructions(networks, photo, stages).items()}
-            facts["inversion"] = cosines
+    with run_folder(args.out) as folder:
+        # before the networks, which take longer: the photo may be the wrong one
+        photo = None if args.person is not None else align(load_photo(args.photo or portrait()), face=args.face)
+        named = {key: getattr(args, key) for key in ("embedder", "judge", "quirks")}
+        session = opened(args, folder, compiled=args.compile, **named)
+        person = session.choose(photo=photo, seed=args.person, inversion=args.inversion)
+        if cosines := person.facts.get("inversion"):
             print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
-        w_t = ufo_target(w_u, networks.generator.w_avg)
-        report = experiment.forget(networks, w_u, w_t, settings, folder, photo, facts)
+        report = session.run(settings)
     print(f"erased person: identity cosine {report.id:.2f} (1 = the same person, 0 = a stranger)")
     print(f"{report.others} other people: {report.retention:.2f} on average, lowest {report.retention_min:.2f}")
     print(f"look at {args.out / 'before_after.png'}")
@@ -64,14 +53,13 @@ def unlearn(args: argparse.Namespace) -> None:
 
 def invert(args: argparse.Namespace) -> None:
     """Find the latents of a photo, or of a folder of photos of one person; write latents, picture and numbers."""
-    from guide_lib import experiment
+    from guide_lib.experiment import run_folder
     from guide_lib.inversion.methods import with_steps
     from guide_lib.inversion.report import invert_person
     from guide_lib.perception.faces import align
     from guide_lib.perception.photos import Album, load_person, load_photo
-    from guide_lib.runtime import pick_device
 
-    with experiment.run_folder(args.out) as folder:
+    with run_folder(args.out) as folder:
         if not args.photo.is_dir():
             person = Album([args.photo.name], align(load_photo(args.photo), face=args.face), {})
         elif args.face is None:
@@ -80,10 +68,9 @@ def invert(args: argparse.Namespace) -> None:
             raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
         for reason in person.skipped.values():
             print(f"skipped: {reason}", file=sys.stderr)
-        networks = experiment.load_networks(args.generator, args.resolution, pick_device(args.device))
         facts = {"skipped": person.skipped}
         method = args.method if args.steps is None else with_steps(args.method, args.steps)
-        summary = invert_person(method, networks, person.names, person.photos, folder, facts)
+        summary = invert_person(method, opened(args).networks, person.names, person.photos, folder, facts)
     for stage, values in summary.items():
         print(f"{stage:7}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
     print(f"look at {args.out / 'inversion.png'}")
@@ -91,29 +78,25 @@ def invert(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
-    from guide_lib import experiment
-    from guide_lib.evaluation.comparison import evaluate_people
-    from guide_lib.evaluation.results import summarise, table_of
+    from guide_lib.evaluation import evaluate_people, summarise, table_of
+    from guide_lib.experiment import run_folder
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
-    device = pick_device(args.device)
-    networks = experiment.load_networks(args.generator, args.resolution, device)
-    settings = UnlearningSettings.fast(device, **given(args, "steps"), **precision(args))
-    with experiment.run_folder(args.out) as folder:
+    settings = UnlearningSettings.fast(pick_device(args.device), **given(args, "steps"), **precision(args))
+    with run_folder(args.out) as folder:
+        networks = opened(args).networks
         rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, folder, args.people)
     print(table_of(summarise(rows)))
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
-    from guide_lib import experiment
-    from guide_lib.evaluation.comparison import Measures, evaluate_people
-    from guide_lib.evaluation.results import summarise, table_of
-    from guide_lib.evaluation.scenarios import chosen_methods
-    from guide_lib.generators.directions import load_directions
-    from guide_lib.metrics.distribution import photo_features
-    from guide_lib.perception.inception import load_inception
+    from guide_lib.evaluation import Measures, chosen_methods, evaluate_people, summarise, table_of
+    from guide_lib.experiment import run_folder
+    from guide_lib.generators import load_directions
+    from guide_lib.metrics import photo_features
+    from guide_lib.perception import load_inception
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
@@ -124,8 +107,8 @@ def evaluate(args: argparse.Namespace) -> None:
         raise GuideError("FID and KID compare distributions; name at least two --pairs, or none.")
     device = pick_device(args.device)
     settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
-    with experiment.run_folder(args.out) as folder:
-        networks = experiment.load_networks(args.generator, args.resolution, device)
+    with run_folder(args.out) as folder:
+        networks = opened(args).networks
         flat = args.generator == "mobilestylegan-ffhq"
         inception, real = (load_inception(device) if args.pairs else None), None
         if args.real:
@@ -137,15 +120,14 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write one HTML page with the pictures, tables and curves of a folder that another command made."""
-    from guide_lib.evaluation.report import write_report
+    from guide_lib.evaluation import write_report
 
     print(f"wrote {write_report(args.folder)}")
 
 
 def assets(args: argparse.Namespace) -> None:
     """List the pretrained files, or fetch them all."""
-    from guide_lib.assets import ASSETS, fetch
-    from guide_lib.assets.official import OFFICIAL
+    from guide_lib.assets import ASSETS, OFFICIAL, fetch
 
     for name, asset in ASSETS.items():
         if args.action == "fetch":
@@ -157,12 +139,13 @@ def assets(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Convert a pickle of NVIDIA's, or a state dict of torch.save (GOAE, ArcFace), to safetensors; nothing is run."""
-    from guide_lib.assets import official
+    from guide_lib.assets import OFFICIAL
+    from guide_lib.assets import convert as to_safetensors
 
-    for known in official.OFFICIAL.values():
+    for known in OFFICIAL.values():
         if known.file == args.file.name:
             print(f"licence of {known.file}: {known.licence}")
-    print(f"wrote {official.convert(args.file, args.out)}")
+    print(f"wrote {to_safetensors(args.file, args.out)}")
 
 
 def doctor(args: argparse.Namespace) -> None:
@@ -171,6 +154,13 @@ def doctor(args: argparse.Namespace) -> None:
 
     for line in diagnose():
         print(line)
+
+
+def opened(args: argparse.Namespace, folder: Path | None = None, **options: Any) -> Session:
+    """The session with the networks that the command line names."""
+    from guide_lib.session import Session
+
+    return Session.open(args.generator, args.resolution, args.device, folder, **options)
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
@@ -195,7 +185,8 @@ def precision(args: argparse.Namespace) -> dict[str, bool]:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m guide_lib", description="Generative identity unlearning.")
+    """Every command with its options, as --help shows them."""
+    top = argparse.ArgumentParser(prog="guide", description="Generative identity unlearning.")
     commands = top.add_subparsers(required=True, metavar="command")
 
     def command(function, **defaults) -> argparse.ArgumentParser:
@@ -281,6 +272,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown ends a run as Ctrl-C does: the state is kept
+def run() -> None:
+    """What the shell calls: `main`, with a shutdown that ends it as Ctrl-C does, so that the state is kept."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

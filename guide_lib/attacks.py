@@ -1,9 +1,9 @@
 """Four opponents of an unlearned generator G_u, each with what it costs: steps and seconds.
 
-    reinvert(student, photo, ...)             another latent that draws the person (in W and in W+)
-    neighbour_curve(student, generator, w_u, ...)   the person at a distance from w_u
-    relearn(student, w_u, photo, ...)         pivotal tuning until the judge accepts the person again
-    fingerprint_alone(student, candidates, ...)     which of K latents was erased?
+- `reinvert`: another latent that draws the person (in W and in W+)
+- `neighbour_curve`: the person at a distance from w_u
+- `relearn`: pivotal tuning until the judge accepts the person again
+- `fingerprint_alone`, `fingerprint_beside`: which of K latents was erased?
 
 ID asks one latent, the one that unlearning was shown. None of these does. The judge measures and never takes part: an
 attacker optimises with the embedder of the loss, as the defender did.
@@ -34,7 +34,11 @@ PROBE = 2.0  # length of the steps with which a fingerprint feels its way, in th
 
 @dataclass(frozen=True)
 class Reinversion:
-    """What optimisation in one space found. cosines: [starts], judge against the photo; steps, seconds: all starts."""
+    """What optimisation in one space found.
+
+    space: "W" or "W+". cosines: [starts], judge against the photo. ws: [starts, rows, w_dim], the latents.
+    steps, seconds: for all starts.
+    """
 
     space: str
     cosines: Tensor
@@ -63,6 +67,12 @@ def reinvert(
 
     The first start is w_avg, the others are mapped samples: a search that begins at the erased latent's side of the
     mean may meet what was moved, one from elsewhere need not.
+
+    >>> known = {"perceptual": perceptual, "embedder": embedder, "judge": judge}
+    >>> for found in reinvert(student, photo, settings=InversionSettings(20, 20), starts=2, **known):
+    ...     print(found.space, list(found.ws.shape), found.steps)
+    W [2, 3, 6] 40
+    W+ [2, 3, 6] 40
     """
     rng = step_rng(STREAM + seed, 0)
     codes = torch.cat([student.w_avg, student.sample(starts - 1, rng)]) if starts > 1 else student.w_avg
@@ -110,6 +120,11 @@ def neighbour_curve(
 
     Raises:
         ValueError: another kind.
+
+    >>> for point in neighbour_curve(student, generator, w_u, judge, distances=(0.0, 5.0)):
+    ...     print(f"{point.distance:g}: G_s {point.generator:.1f}, G_u {point.student:.1f}")
+    0: G_s 1.0, G_u -0.5
+    5: G_s 0.3, G_u -0.5
     """
     rng = step_rng(STREAM + seed, 0)
     if kind == "mapped":
@@ -153,6 +168,13 @@ def relearn(
     For G_u at w_u this is the cost of relearning. The comparison is the untouched G_s at the target w_t: it draws there
     what G_u was trained to draw at w_u, and never had this person at that latent. If G_u is quicker from the same
     cosine, it had kept something; look at where both curves start.
+
+    >>> known = {"perceptual": perceptual, "judge": judge, "threshold": 0.9}
+    >>> relearn(generator, w_u, photo, **known).steps     # never forgotten
+    0
+    >>> found = relearn(student, w_u, photo, settings=PivotalSettings(100, 1e-2, threshold=0.0, locality=0.0), **known)
+    >>> 0 < found.steps < 100, found.curve[-1][1] >= 0.9
+    (True, True)
     """
     curve, seconds = [(0, _cosine(judge, generator, w, photo))], 0.0
     if curve[0][1] >= threshold:
@@ -169,13 +191,21 @@ def relearn(
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Suspicion of each candidate, [K]; higher is more suspect. The attack is right when `rank` of the erased is 0."""
+    """What an attack suspects; it is right when `rank` of the erased is 0.
+
+    scores: [K], of each candidate; higher is more suspect. seconds: what it took.
+    """
 
     scores: Tensor
     seconds: float
 
     def rank(self, index: int) -> int:
-        """How many others are at least as suspect as candidate `index`: a tie is not a find."""
+        """How many others are at least as suspect as candidate `index`: a tie is not a find.
+
+        >>> found = Fingerprint(torch.tensor([0.2, 0.9, 0.9]), seconds=0.1)
+        >>> [found.rank(index) for index in range(3)]
+        [2, 1, 1]
+        """
         return int((self.scores >= self.scores[index]).sum()) - 1
 
 
@@ -202,7 +232,12 @@ def fingerprint_alone(
 def fingerprint_beside(
     student: Generator, generator: Generator, candidates: Tensor, *, perceptual: LPIPS
 ) -> Fingerprint:
-    """The same with G_s at hand: where the two generators' pictures differ most (LPIPS)."""
+    """The same with G_s at hand: where the two generators' pictures differ most (LPIPS).
+
+    >>> candidates = torch.cat([generator.sample(7, rng), w_u])
+    >>> fingerprint_beside(student, generator, candidates, perceptual=perceptual).rank(7)
+    0
+    """
     started = time.perf_counter()
     before, after = render(generator, candidates), render(student, candidates)
     scores = perceptual_distance(perceptual, before, after, candidates.device)

@@ -22,7 +22,13 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each p
 
 
 def networks_digest(*networks: nn.Module) -> str:
-    """A digest of what networks compute: the class of each, and every tensor in it."""
+    """A digest of what networks compute: the class of each, and every tensor in it, as 64 hexadecimal digits.
+
+    >>> networks_digest(generator) == networks_digest(generator.student())
+    True
+    >>> networks_digest(generator) == networks_digest(student)
+    False
+    """
     digest = hashlib.sha256()
     for network in networks:
         digest.update(type(network).__qualname__.encode())
@@ -46,6 +52,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     Raises:
         GuideError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
+
+    >>> save_tensors(tmp_path / "latents.safetensors", {"w_u": w_u}, {"person": "7"})
+    >>> tensors, metadata = load_tensors(tmp_path / "latents.safetensors")
+    >>> torch.equal(tensors["w_u"], w_u), metadata["person"]
+    (True, '7')
     """
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     facts = dict(metadata or {})
@@ -57,7 +68,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file, on the CPU. Raises GuideError when it is damaged."""
+    """The tensors and the metadata of a safetensors file, on the CPU. Raises GuideError when it is damaged.
+
+    >>> _ = (tmp_path / "w.safetensors").write_bytes(b"cut short")
+    >>> load_tensors(tmp_path / "w.safetensors")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: .../w.safetensors is damaged (...); delete it to start the run afresh.
+    """
     try:
         with safe_open(path, "pt") as file:
             tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -104,6 +121,15 @@ def load_checkpoint(
 
     Raises:
         GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
+
+    >>> parameters = student.trainable_parameters()
+    >>> optimizer = torch.optim.Adam(parameters.values())
+    >>> save_checkpoint(tmp_path / "run.safetensors", "my run", 30, {"total": 0.5}, parameters, optimizer)
+    >>> resumed = generator.student().trainable_parameters()
+    >>> load_checkpoint(tmp_path / "run.safetensors", "my run", resumed, torch.optim.Adam(resumed.values()))
+    (30, {'total': 0.5})
+    >>> torch.equal(resumed["backbone.weight"], parameters["backbone.weight"])
+    True
     """
     saved, metadata = load_tensors(path)
     if "crc32" not in metadata:

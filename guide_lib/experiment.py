@@ -1,10 +1,9 @@
-"""One face, end to end, into a folder.
+"""What every run stands on: the networks, the people in it, and a folder that it holds and writes its losses to.
 
-    networks = load_networks(resolution=256)
-    w_u      = sample_person(networks.generator, seed=7)
-    report   = forget(networks, w_u, ufo_target(w_u, networks.generator.w_avg), settings, folder)
-
-Every function picks up what an interrupted run left in its folder.
+>>> person = Person("7", sample_person(networks.generator, seed=7))       # of `load_networks(resolution=256)`, for real
+>>> with run_folder(tmp_path / "demo") as folder:                           # held: another run is told to go elsewhere
+...     folder.is_dir(), list(person.w_u.shape)
+(True, [1, 3, 6])
 """
 
 from __future__ import annotations
@@ -12,29 +11,25 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from guide_lib.assets import shipped
-from guide_lib.checkpoint import save_tensors
 from guide_lib.errors import GuideError
-from guide_lib.figures.plots import LossPoint, before_after, loss_curves
-from guide_lib.files import write_json
+from guide_lib.figures.plots import LossPoint
 from guide_lib.generators import Generator, load_generator
 from guide_lib.generators.eg3d import EG3D
-from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
-from guide_lib.unlearning import Step, UnlearningSettings, unlearn
+from guide_lib.unlearning import Step
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
 _FIELDS = ("step", "local", "adjacency", "global", "total")  # of losses.csv
@@ -43,12 +38,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Networks:
-    """Everything pretrained that a run needs; embedder in the loss, judge only in the metrics."""
+    """Everything pretrained that a run needs.
+
+    generator: G_s. perceptual: LPIPS. embedder: the recogniser in the loss. judge: another one, only in the metrics.
+    """
 
     generator: Generator
     perceptual: LPIPS
     embedder: Embedder
     judge: Embedder
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is to be forgotten.
+
+    name: what results are filed under. w_u: [1, rows, w_dim]. photo: [1, 3, S, S] in [-1, 1], or None if the person was
+    only ever a latent. others: [N, rows, w_dim], inversions of other photos of the person, or None. facts: what else
+    is known, for the results.
+    """
+
+    name: str
+    w_u: Tensor
+    photo: Tensor | None = None
+    others: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def load_networks(
@@ -69,7 +83,12 @@ def load_networks(
 
 
 def other_people(generator: Generator, count: int = 32) -> Tensor:
-    """Latents of `count` people that no run trains on: even ones at truncation 1, odd ones at 0.7."""
+    """Latents of `count` people that no run trains on: even ones at truncation 1, odd ones at 0.7.
+
+    >>> ws = other_people(generator, count=4)
+    >>> list(ws.shape), torch.equal(ws, other_people(generator, count=4))
+    ([4, 3, 6], True)
+    """
     rng = torch.Generator().manual_seed(OTHERS_SEED)
     ws = generator.sample(count, rng)
     typical = torch.lerp(generator.w_avg.expand_as(ws), ws, 0.7)
@@ -78,7 +97,12 @@ def other_people(generator: Generator, count: int = 32) -> Tensor:
 
 
 def sample_person(generator: Generator, seed: int, truncation: float = 1.0) -> Tensor:
-    """The person that `seed` draws, w_u [1, rows, w_dim]: the paper's Random scenario."""
+    """The person that `seed` draws, w_u [1, rows, w_dim]: the paper's Random scenario.
+
+    >>> whole, half = sample_person(generator, seed=7), sample_person(generator, seed=7, truncation=0.5)
+    >>> torch.allclose(half - generator.w_avg, 0.5 * (whole - generator.w_avg), atol=1e-6)
+    True
+    """
     return generator.sample(1, torch.Generator().manual_seed(seed), truncation)
 
 
@@ -114,62 +138,8 @@ def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
     return iter(tqdm(steps, total=total, desc=title, unit="step", dynamic_ncols=True))
 
 
-def forget(
-    networks: Networks,
-    w_u: Tensor,
-    w_t: Tensor,
-    settings: UnlearningSettings,
-    folder: Path,
-    photo: Tensor | None = None,
-    facts: dict[str, Any] | None = None,
-) -> Report:
-    """Unlearn one person and write before_after.png, curves.png, losses.csv, metrics.json, and the weights and latents.
-
-    `photo` [1, 3, S, S] is shown beside the result; `facts` are added to metrics.json. While it runs, the state is
-    kept in checkpoint.safetensors; an interrupted run continues from there.
-    """
-    checkpoint = folder / "checkpoint.safetensors"
-    steps = unlearn(
-        networks.generator,
-        w_u,
-        w_t,
-        settings,
-        perceptual=networks.perceptual,
-        embedder=networks.embedder,
-        checkpoint=checkpoint,
-    )
-    with closing(steps):  # an interrupt between two steps saves the state at once, while the folder is still held
-        *_, last = _recorded(bar(steps, settings.steps, "unlearning"), folder / "losses.csv")
-    student = last.student
-    save_tensors(folder / "student.safetensors", student.trainable_parameters())
-    save_tensors(folder / "latents.safetensors", {"w_u": w_u, "w_t": w_t})
-    others = other_people(networks.generator)
-    report = evaluate(
-        student, networks.generator, w_u, others, networks.judge, networks.perceptual,
-        views=networks.generator.judging_views(),
-    )  # fmt: skip
-    metrics = report.as_dict() | (facts or {}) | {"settings": asdict(settings)}
-    write_json(folder / "metrics.json", metrics)
-    loss_curves(_history(folder / "losses.csv")).save(folder / "curves.png")
-    _hero(networks.generator, student, w_u, others[:8], report, photo).save(folder / "before_after.png")
-    checkpoint.unlink(missing_ok=True)
-    return report
-
-
-def _hero(
-    before: Generator, after: Generator, w_u: Tensor, others: Tensor, report: Report, photo: Tensor | None
-) -> Image.Image:
-    ws = torch.cat([w_u, others])
-    drawn, redrawn = render(before, ws), render(after, ws)
-    caption = (
-        f"Identity cosine by an independent judge, before against after: the erased person {report.id:.2f}, "
-        f"{report.others} other people {report.retention:.2f} on average (lowest {report.retention_min:.2f})."
-    )
-    return before_after(drawn[0], redrawn[0], list(drawn[1:]), list(redrawn[1:]), caption, photo)
-
-
-def _recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
-    """Pass the steps on and write their losses, one line a step; a resumed run appends."""
+def recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
+    """Pass the steps of a run on and write their losses into a CSV file, one line a step; a resumed run appends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = iter(steps)
     first = next(steps)  # before the file is touched: it may be another run's, which this step refuses to continue
@@ -184,8 +154,8 @@ def _recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:
             yield step
 
 
-def _history(path: Path) -> list[LossPoint]:
-    """Every step of a run, those before an interruption, too."""
+def history(path: Path) -> list[LossPoint]:
+    """Every step that `recorded` has written, those before an interruption, too."""
     found = []
     for row in _kept_rows(path, sys.maxsize):
         with suppress(ValueError):

@@ -1,9 +1,9 @@
 """Files that are whole whatever ends the process: a kill, a full disk, a laptop that sleeps.
 
-with written_whole(path) as partial:                     # the old file or all of the new one
-    partial.write_bytes(content)
-append_row(folder / "people.jsonl", {"person": "3", "id": 0.21})   # one JSON object a line
-rows = read_rows(folder / "people.jsonl")
+>>> with written_whole(tmp_path / "notes.txt") as partial:                 # the old file or all of the new one
+...     _ = partial.write_text("whole")
+>>> (tmp_path / "notes.txt").read_text()
+'whole'
 """
 
 from __future__ import annotations
@@ -37,13 +37,26 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """The numbers of a run, for people and programs; an older file is whole until the new one is."""
+    """The numbers of a run, for people and programs; an older file is whole until the new one is.
+
+    >>> write_json(tmp_path / "metrics.json", {"id": 0.21})
+    >>> print((tmp_path / "metrics.json").read_text())
+    {
+     "id": 0.21
+    }
+    """
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line and force it to the disk, in place of the piece of a line that an interrupted run has left."""
+    """Add a line and force it to the disk, in place of the piece of a line that an interrupted run has left.
+
+    >>> for person in ("3", "4"):
+    ...     append_row(tmp_path / "people.jsonl", {"person": person})
+    >>> read_rows(tmp_path / "people.jsonl")
+    [{'person': '3'}, {'person': '4'}]
+    """
     line = json.dumps(row).encode() + b"\n"
     with path.open("a+b") as file:
         file.seek(0)
@@ -60,6 +73,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         GuideError: another line is no JSON object.
+
+    >>> _ = (tmp_path / "people.jsonl").write_text('{"person": "3"}\\n{"per')
+    >>> read_rows(tmp_path / "people.jsonl")
+    [{'person': '3'}]
     """
     content = path.read_bytes() if path.exists() else b""
     lines = content[: _whole(content)].split(b"\n")[:-1]

@@ -22,7 +22,10 @@ SAME_PERSON = 1e-4  # relative distance: one latent mapped in batches of two siz
 
 @dataclass(frozen=True)
 class DistanceWeights:
-    """How much each term of D counts; the paper's values."""
+    """How much each term of D counts; the paper's values.
+
+    features, perceptual, identity: factors of the mean square, of LPIPS, and of 1 - cosine.
+    """
 
     features: float = 1e-2
     perceptual: float = 1.0
@@ -45,6 +48,9 @@ class MeanSquare(torch.autograd.Function):
     """The mean of x^2 over all but the first dimension: [N, C, h, w] -> [N], in single precision or better.
 
     Autograd's own way keeps and passes copies of x in single precision, which is half of what this term costs.
+
+    >>> MeanSquare.apply(torch.full((2, 3, 4, 4), 0.5))
+    tensor([0.25, 0.25])
     """
 
     @staticmethod
@@ -61,13 +67,20 @@ class MeanSquare(torch.autograd.Function):
 
 
 class Distance:
-    """D(w, w') = 1e-2 MSE(P(w), P(w')) + 1.0 LPIPS(I(w), I(w')) + 0.1 (1 - cos(A(I(w)), A(I(w'))))."""
+    """D(w, w') = 1e-2 MSE(P(w), P(w')) + 1.0 LPIPS(I(w), I(w')) + 0.1 (1 - cos(A(I(w)), A(I(w')))).
+
+    >>> distance = Distance(perceptual, embedder)
+    >>> person, target = (distance.observe(generator.synthesis(w)) for w in (w_u, w_t))
+    >>> abs(distance(person, person).item()) < 1e-6, distance(person, target).item() > 0.1
+    (True, True)
+    """
 
     def __init__(self, perceptual: LPIPS, embedder: Embedder, weights: DistanceWeights | None = None) -> None:
         self.perceptual, self.embedder = perceptual, embedder
         self.weights = weights or DistanceWeights()
 
     def observe(self, rendering: Rendering) -> Observation:
+        """Look at N pictures and their features once, to compare them as often as needed."""
         image = rendering.image
         return Observation(rendering.features, self.perceptual.features(image), self.embedder.embed(image))
 
@@ -87,7 +100,14 @@ def observe_teacher(teacher: Generator, ws: Tensor, view: View, distance: Distan
 
 
 def local_loss(student: Generator, w_u: Tensor, target: Observation, view: View, distance: Distance) -> Tensor:
-    """D(w_u, w_t): at the person's latent the student must draw the target. `target` is the teacher's w_t."""
+    """D(w_u, w_t): at the person's latent the student must draw the target. `target` is the teacher's w_t.
+
+    >>> distance = Distance(perceptual, embedder)
+    >>> target = observe_teacher(generator, w_t, View(), distance)
+    >>> at_first = local_loss(generator, w_u, target, View(), distance)
+    >>> local_loss(student, w_u, target, View(), distance).item() < 0.5 * at_first.item()
+    True
+    """
     return distance(distance.observe(student.synthesis(w_u, view)), target).sum()
 
 
@@ -96,6 +116,11 @@ def adjacency_offsets(w_u: Tensor, neighbours: Tensor, alpha: Tensor) -> Tensor:
 
     w_u: [1, rows, w_dim]; neighbours w_k: [N_a, rows, w_dim]; alpha: [N_a], in the paper's scale. Or many w_u and one
     neighbour for all. Toward a neighbour who is the person, up to rounding, there is no direction: the offset is 0.
+
+    >>> neighbours = torch.cat([generator.sample(1, rng), w_u])
+    >>> delta = adjacency_offsets(w_u, neighbours, torch.tensor([15.0, 15.0]))
+    >>> delta.flatten(1).norm(dim=1) / scale_to_rows(1.0, rows=3)
+    tensor([15.,  0.])
     """
     direction = neighbours - w_u
     apart = direction.flatten(1).norm(dim=1)
@@ -113,13 +138,28 @@ def adjacency_loss(
     view: View,
     distance: Distance,
 ) -> Tensor:
-    """Sum over k of D(w_u + delta_k, w_t + delta_k): the person's neighbours move along. delta: [N_a, rows, w_dim]."""
+    """Sum over k of D(w_u + delta_k, w_t + delta_k): the person's neighbours move along. delta: [N_a, rows, w_dim].
+
+    >>> delta = adjacency_offsets(w_u, generator.sample(2, rng), torch.tensor([5.0, 10.0]))
+    >>> distance = Distance(perceptual, embedder)
+    >>> both = adjacency_loss(generator, generator, w_u, w_t, delta, View(), distance)
+    >>> each = [adjacency_loss(generator, generator, w_u, w_t, d[None], View(), distance) for d in delta]
+    >>> torch.allclose(both, sum(each))
+    True
+    """
     target = observe_teacher(teacher, w_t + delta, view, distance)
     return distance(distance.observe(student.synthesis(w_u + delta, view)), target).sum()
 
 
 def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: View, perceptual: LPIPS) -> Tensor:
-    """Sum over k of LPIPS(I_u(w_k), I_s(w_k)): everybody else stays. ws: [N_g, rows, w_dim]."""
+    """Sum over k of LPIPS(I_u(w_k), I_s(w_k)): everybody else stays. ws: [N_g, rows, w_dim].
+
+    >>> ws = generator.sample(2, rng)
+    >>> preservation_loss(generator, generator, ws, View(), perceptual).item()
+    0.0
+    >>> preservation_loss(student, generator, ws, View(), perceptual).item() > 0
+    True
+    """
     with torch.no_grad():
         kept = teacher.picture(ws, view)
     return perceptual(student.picture(ws, view), kept).sum()

@@ -19,6 +19,12 @@ def pick_device(name: str | None = None) -> torch.device:
 
     Raises:
         GuideError: `name` is unknown, or that device is not present on this machine or cannot do what is needed.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    >>> pick_device("tpu")                                # the message ends with those that are there
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: There is no device 'tpu' on this machine; choose one of: ...cpu.
     """
     apple = torch.backends.mps.is_available()
     present = {"cuda": torch.cuda.is_available(), "mps": apple and _samples_pictures("mps"), "cpu": True}
@@ -62,6 +68,10 @@ def mixed_precision(device: torch.device, enabled: bool = True) -> torch.autocas
 
     It keeps 8 of 24 bits of each number in between: enough for a picture, too few for a latent or an embedding,
     which are computed outside (`full_precision`).
+
+    >>> with mixed_precision(torch.device("cpu")):
+    ...     print(generator.synthesis(w_u).features.dtype, generator.sample(1, rng).dtype)
+    torch.bfloat16 torch.float32
     """
     return torch.autocast(device.type, torch.bfloat16, enabled)
 
@@ -88,5 +98,9 @@ def keep_freed_memory() -> bool:
 
 
 def step_rng(seed: int, index: int) -> torch.Generator:
-    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same."""
+    """The random numbers of one step depend on the seed and the step alone, so a resumed run draws the same.
+
+    >>> [round(torch.rand((), generator=step_rng(seed=0, index=5)).item(), 3) for _ in range(2)]
+    [0.83, 0.83]
+    """
     return torch.Generator().manual_seed(seed * 1_000_003 + index)

@@ -1,8 +1,12 @@
 """The unlearning loop: an iterator of steps that can be stopped, killed and resumed.
 
-for step in unlearn(generator, w_u, w_t, settings, perceptual=lpips, embedder=embedder):
-    print(step.index, step.losses["total"])
-forgetful = step.student
+>>> settings = UnlearningSettings(steps=3, learning_rate=1e-2)
+>>> for step in unlearn(generator, w_u, w_t, settings, perceptual=perceptual, embedder=embedder):
+...     print(step.index, f"{step.losses['local']:.2f}")
+1 3.61
+2 3.38
+3 3.18
+>>> forgetful = step.student
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from guide_lib.variants import start_training
 class UnlearningSettings:
     """Everything that decides the result of a run, with the paper's defaults.
 
+    steps, learning_rate: how many steps of Adam, and its rate at the start.
     style_rate: how many times faster the style layers (the linear maps from w to the styles of a layer) learn than
     the convolutions; the paper has one rate. A style layer can change what it does at w_u and little elsewhere,
     a convolution is everybody's.
@@ -48,8 +53,15 @@ class UnlearningSettings:
     decay: let the learning rate fall to 0 along a cosine once the target has arrived; the paper keeps it constant.
     trained: what learns: "weights" as in the paper, "styles", "lora" or "adapters" (see `guide_lib.variants`).
     mixed_precision: compute pictures and LPIPS in bfloat16; weights, latents, embeddings and losses stay in single.
-    alpha_max is in the paper's scale (see `guide_lib.targets.scale_to_rows`). A weight of 0 switches a loss off and
-    saves its passes.
+    n_adjacent, n_global: latents drawn at each step for the adjacency loss and the global one, N_a and N_g.
+    alpha_max: the adjacency loss looks up to this far from w_u, in the paper's scale (`guide_lib.targets`).
+    weight_local, weight_adjacency, weight_global: factors of the losses; 0 switches one off and saves its passes.
+    distance: the factors inside the distance D.
+    seed: of all random draws, from 0 to 2^32 - 1.
+
+    >>> UnlearningSettings(steps=0)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: A run takes at least one step, not 0.
     """
 
     steps: int = 1000
@@ -79,7 +91,11 @@ class UnlearningSettings:
 
     @classmethod
     def paper(cls, **changes: object) -> UnlearningSettings:
-        """The published settings: 1000 steps of Adam at 1e-4."""
+        """The published settings: 1000 steps of Adam at 1e-4; `changes` by field name, here and below.
+
+        >>> UnlearningSettings.paper(n_global=4).n_global
+        4
+        """
         return replace(cls(), **changes)
 
     @classmethod
@@ -88,6 +104,10 @@ class UnlearningSettings:
 
         So short a run leaves the global loss little time to bring the others back, so it weighs eight times as much.
         Precision is mixed if `device` is given and is faster so.
+
+        >>> s = UnlearningSettings.fast(seed=3)
+        >>> s.steps, s.style_rate, s.weight_global, s.seed
+        (140, 33.0, 8.0, 3)
         """
         quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, walk=0.6, decay=True, weight_global=8.0)
         mixed = device is not None and computes_bfloat16(device)
@@ -99,23 +119,41 @@ class UnlearningSettings:
         return cls.fast(device, **{"steps": 100, "learning_rate": 4e-5, "trained": "styles"} | changes)
 
     def rate(self, index: int) -> float:
-        """The learning rate of step `index`, counted from 1."""
+        """The learning rate of step `index`, counted from 1.
+
+        >>> s = UnlearningSettings(steps=10, learning_rate=1.0, walk=0.5, decay=True)
+        >>> [round(s.rate(index), 2) for index in range(1, 11)]                       # falls once the target is there
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.65, 0.35, 0.1]
+        """
         arrival = self.walk * self.steps
         share = max(0.0, (index - 1 - arrival) / max(self.steps - arrival, 1)) if self.decay else 0.0
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def position(self, index: int) -> float:
-        """Where the target of step `index`, counted from 1, stands between w_u (0) and w_t (1)."""
+        """Where the target of step `index`, counted from 1, stands between w_u (0) and w_t (1).
+
+        >>> [UnlearningSettings(steps=10, walk=0.5).position(index) for index in (1, 2, 5, 10)]
+        [0.2, 0.4, 1.0, 1.0]
+        """
         return min(1.0, index / (self.walk * self.steps)) if self.walk else 1.0
 
     def local_only(self) -> UnlearningSettings:
-        """The paper's baseline: the local loss alone (used with `average_target`)."""
+        """The paper's baseline: the local loss alone (used with `average_target`).
+
+        >>> s = UnlearningSettings.paper().local_only()
+        >>> s.weight_local, s.weight_adjacency, s.weight_global
+        (1.0, 0.0, 0.0)
+        """
         return replace(self, weight_adjacency=0.0, weight_global=0.0)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One finished step. `losses` has local, adjacency, global (unweighted) and total; index counts from 1."""
+    """One finished step.
+
+    index, total: its number, counted from 1, and that of the last. losses: local, adjacency, global (unweighted), and
+    total. seconds: what it took. student: G_u after it; every step has the same, further trained.
+    """
 
     index: int
     total: int
@@ -144,6 +182,14 @@ def unlearn(
     Raises:
         GuideError: a loss is not finite (the weights before that step are kept), or the checkpoint belongs to
             another run.
+
+    >>> run = {"perceptual": perceptual, "embedder": embedder, "checkpoint": tmp_path / "run.safetensors"}
+    >>> steps = unlearn(generator, w_u, w_t, UnlearningSettings(steps=4), **run)
+    >>> next(steps).index, next(steps).index
+    (1, 2)
+    >>> steps.close()                                     # an interrupt: the state is written
+    >>> [step.index for step in unlearn(generator, w_u, w_t, UnlearningSettings(steps=4), **run)]
+    [2, 3, 4]
     """
     settings = settings or UnlearningSettings()
     training = start_training(settings.trained, generator, step_rng(settings.seed, 0))  # the steps count from 1

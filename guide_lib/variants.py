@@ -1,7 +1,11 @@
 """What learns while a face is unlearned: every weight as in the paper, or a few numbers beside frozen weights.
 
-    *_, step = unlearn(generator, w_u, w_t, UnlearningSettings.fast(trained="adapters"), ...)
-    drop_adapters(step.student)  # draws again what `generator` draws
+>>> training = start_training("adapters", deep_generator, rng)          # what UnlearningSettings(trained=...) chooses
+>>> sorted(training.parameters)[:2]
+['layers.0.adapters.0.inward', 'layers.0.adapters.0.inward_bias']
+>>> drop_adapters(training.student)                                    # draws again what the generator draws
+>>> torch.equal(training.student.picture(w_u), deep_generator.picture(w_u))
+True
 
 Of MobileStyleGAN at 256 px 6,894,336 numbers can learn. The style layers are 3,086,208 of them; LoRA trains 87,040
 instead and the adapters 1,183,232. Whatever learns, the student is a `Generator` like any other: it can be drawn with,
@@ -32,6 +36,9 @@ class AllWeights:
     Attributes:
         student: G_u, at first equal to the generator.
         parameters: what the optimiser changes and a checkpoint keeps, by name.
+
+    >>> {name: list(p.shape) for name, p in AllWeights(generator, rng).parameters.items()}
+    {'backbone.weight': [80, 18], 'backbone.bias': [80]}
     """
 
     def __init__(self, generator: Generator, rng: torch.Generator) -> None:
@@ -50,6 +57,9 @@ class Styles(AllWeights):
 
     What a layer does at w_u can change there and little elsewhere; a convolution is everybody's. Without gradients of
     the convolutions' weights the generator's forward and backward pass take a third less time.
+
+    >>> list(Styles(generator, rng).parameters)           # the stand-in calls its bias a style layer
+    ['backbone.bias']
     """
 
     def __init__(self, generator: Generator, rng: torch.Generator) -> None:
@@ -66,6 +76,13 @@ class LowRank(AllWeights):
     Matrices are the linear layers and the 1x1 convolutions; the other weights are frozen. The student holds the sums,
     A and B stay outside it. The chain rule takes a gradient from a sum to its factors:
     dL/dB = dL/dW A^T and dL/dA = B^T dL/dW.
+
+    >>> training = LowRank(generator, rng)
+    >>> {name: list(p.shape) for name, p in training.parameters.items()}                # of a matrix [80, 18]
+    {'backbone.weight.A': [4, 18], 'backbone.weight.B': [80, 4]}
+    >>> training.apply()                                  # B starts as 0
+    >>> torch.equal(training.student.picture(w_u), generator.picture(w_u))
+    True
     """
 
     def __init__(self, generator: Generator, rng: torch.Generator) -> None:
@@ -104,6 +121,10 @@ class Adapter(nn.Module):
     """Features x [N, C, h, w] flow along dx/dt = f(x), f two 1x1 convolutions, for four steps of Euler's method.
 
     f starts as 0, which leaves x as it is.
+
+    >>> x = torch.ones(1, 5, 4, 4)
+    >>> torch.equal(Adapter(5, rng)(x), x)
+    True
     """
 
     def __init__(self, channels: int, rng: torch.Generator) -> None:
@@ -134,7 +155,14 @@ class Adapters(AllWeights):
 
 
 def backbone_blocks(generator: Generator) -> list[nn.Module]:
-    """The blocks of the backbone that the generator draws with, in order. Raises GuideError if it has none."""
+    """The blocks of the backbone that the generator draws with, in order. Raises GuideError if it has none.
+
+    >>> len(backbone_blocks(deep_generator))
+    2
+    >>> backbone_blocks(generator)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: TinyGenerator has no blocks for adapters; train its weights, or use LoRA.
+    """
     found = [_BLOCK.match(name) for name in generator.trainable_parameters()]
     names = dict.fromkeys(match[0] for match in found if match)
     if not names:
@@ -146,6 +174,9 @@ def add_adapters(generator: Generator, rng: torch.Generator) -> dict[str, nn.Par
     """Put a new adapter behind each block, and behind those it has; returns their parameters by name.
 
     They live in the blocks, so `generator.trainable_parameters()` lists them from now on.
+
+    >>> [len(add_adapters(deep_generator, rng)) for _ in range(2)]                # twice: two blocks, four each
+    [8, 8]
     """
     before = generator.trainable_parameters()
     for block in backbone_blocks(generator):
@@ -175,7 +206,12 @@ VARIANTS = {"weights": AllWeights, "styles": Styles, "lora": LowRank, "adapters"
 
 
 def start_training(trained: str, generator: Generator, rng: torch.Generator) -> AllWeights:
-    """A student of `generator` and what of it learns. Raises GuideError for a name that is not in `VARIANTS`."""
+    """A student of `generator` and what of it learns. Raises GuideError for a name that is not in `VARIANTS`.
+
+    >>> start_training("all", generator, rng)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: Nothing called 'all' can be trained; choose one of: weights, styles, lora, adapters.
+    """
     if trained not in VARIANTS:
         raise GuideError(f"Nothing called '{trained}' can be trained; choose one of: {', '.join(VARIANTS)}.")
     return VARIANTS[trained](generator, rng)

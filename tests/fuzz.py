@@ -211,8 +211,8 @@ def _claim(content: bytes, folder: Path) -> None:
 
 def _record(content: bytes, folder: Path) -> None:
     path = _file("losses.csv", content, folder)
-    list(experiment._recorded(iter([Step(3, 4, LOSSES, 0.0, None)]), path))
-    assert experiment._history(path)[-1].losses == LOSSES
+    list(experiment.recorded(iter([Step(3, 4, LOSSES, 0.0, None)]), path))
+    assert experiment.history(path)[-1].losses == LOSSES
 
 
 def _convert(content: bytes, folder: Path) -> None:

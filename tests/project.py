@@ -1,4 +1,4 @@
-"""What tests need to know about the project's own files: what ships, and the recipes as modules."""
+"""What tests need to know about the project's own files: what ships, its pages, and the recipes as modules."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA, GOLDEN = ROOT / "data", ROOT / "tests" / "golden"
+DATA, GOLDEN, RESULTS = ROOT / "data", ROOT / "tests" / "golden", ROOT / "data" / "results"
 
 
 def ships(name: str) -> bool:
     """Whether the manifest lists the file; what is listed must be there, and `shipped` says so if it is not."""
     return name in json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))["files"]
+
+
+def page(name: str) -> str:
+    """The text of a file, named from the root of the project."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def sentences(name: str) -> str:
+    """A page on one line, so that a sentence is found wherever its lines break."""
+    return " ".join(page(name).split())
 
 
 def recipe(name: str) -> ModuleType:

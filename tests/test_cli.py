@@ -11,10 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import experiment
+from guide_lib import experiment, session
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
-from guide_lib.assets import registry as assets
 from guide_lib.inversion import methods as inversion_methods
 from guide_lib.inversion import report as inversion_report
 from guide_lib.inversion.optimise import InversionSettings
@@ -47,7 +46,7 @@ def tiny_networks(monkeypatch):
             return super().embed(F.interpolate(images, size=16, mode="area"))
 
     networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
-    monkeypatch.setattr(experiment, "load_networks", lambda *_: networks)
+    monkeypatch.setattr(session, "load_networks", lambda *_: networks)
     return networks
 
 
@@ -97,7 +96,9 @@ def test_a_wrong_checksum_inside_the_archive(refused, tmp_path, monkeypatch):
     shutil.copy(source, cache / "archives")
     monkeypatch.setenv("GUIDE_CACHE", str(cache))
     wrong = dataclasses.replace(ASSETS["sface"], members=dict.fromkeys(ASSETS["sface"].members, "0" * 64))
-    monkeypatch.setattr(assets, "ASSETS", {"sface": wrong})
+    monkeypatch.setitem(ASSETS, "sface", wrong)
+    for other in set(ASSETS) - {"sface"}:
+        monkeypatch.delitem(ASSETS, other)
     assert "has a wrong checksum: delete the archive, run again." in refused("assets", "fetch")
 
 

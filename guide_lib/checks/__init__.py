@@ -1,6 +1,9 @@
 """What exercises are checked with: one sentence that says "Right.", or what is wrong.
 
-    verdict = check_truncate(my_truncate)
+>>> check_truncate(lambda ws, w_avg, t: t * ws)
+'Not yet: the codes shrink toward zero; the middle of W is w_avg.'
+>>> check_truncate(lambda ws, w_avg, t: w_avg + t * (ws - w_avg))
+'Right.'
 
 A check calls the reader's function on random inputs and compares the answer with the library's, and then with what
 the usual mistakes would give (`guide_lib.checks.base.compare`). Errors inside the reader's function are left to

@@ -18,12 +18,22 @@ def fresh_rng() -> torch.Generator:
 
 
 def as_tensors(mistakes: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The numbers that each mistake leads to, as tensors."""
+    """The numbers that each mistake leads to, as tensors.
+
+    >>> as_tensors({"it is doubled": [2.0, 4.0]})
+    {'it is doubled': tensor([2., 4.])}
+    """
     return {name: torch.tensor(values) for name, values in mistakes.items()}
 
 
 def compare(got: Any, expected: Tensor, mistakes: Mapping[str, Tensor]) -> str:
-    """The verdict on `got`; `mistakes`: what is wrong -> the answer that it leads to."""
+    """The verdict on `got`; `mistakes`: what is wrong -> the answer that it leads to.
+
+    >>> compare(torch.ones(3), torch.zeros(3), {"it is one too large": torch.ones(3)})
+    'Not yet: it is one too large.'
+    >>> compare(torch.ones(3), torch.zeros(2, 3), {})
+    'Not yet: the shape is [3], and [2, 3] is expected.'
+    """
     if got is None or got is ...:
         return NOTHING
     if not isinstance(got, Tensor):

@@ -22,7 +22,11 @@ def check_truncate(answer: Answer) -> str:
 
 
 def check_mix(answer: Answer) -> str:
-    """`answer(ws_a, ws_b [N, rows, w_dim], rows)` is a with these rows of b; a and b are left as they are."""
+    """`answer(ws_a, ws_b [N, rows, w_dim], rows)` is a with these rows of b; a and b are left as they are.
+
+    >>> check_mix(lambda a, b, rows: b)
+    'Not yet: everything came from b.'
+    """
     a, b = torch.randn(2, 2, 5, 4, generator=fresh_rng())
     given, rows = (a.clone(), b.clone()), [1, 3]
     got = answer(*given, rows)

@@ -1,7 +1,9 @@
 """Methods beside one another over several people: one row for each scenario, method and person, resumable.
 
-    rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, Path("runs/evaluate"), people=16)
-    print(table_of(summarise(rows)))
+>>> settings = UnlearningSettings(steps=2, learning_rate=1e-2)
+>>> rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, tmp_path, people=2)
+>>> [(row["method"], row["person"]) for row in rows]
+[('GUIDE', '0'), ('baseline', '0'), ('GUIDE', '1'), ('baseline', '1')]
 
 A row that people.jsonl already holds is not computed again, so a killed command continues, and a larger `people` or
 another method only adds to what is there.
@@ -13,38 +15,38 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
 from guide_lib.checkpoint import networks_digest
 from guide_lib.errors import GuideError
 from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
-from guide_lib.evaluation.scenarios import METHODS, Person, people_of, picture_of
-from guide_lib.experiment import Networks, bar, other_people
+from guide_lib.evaluation.scenarios import METHODS, people_of
+from guide_lib.experiment import Networks, Person, bar, other_people
 from guide_lib.figures.plots import image_grid, jpeg_bytes
 from guide_lib.files import append_row, write_json
-from guide_lib.generators import Generator
 from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
-from guide_lib.metrics.identity import ACCEPTANCE, evaluate, render
-from guide_lib.unlearning import UnlearningSettings, unlearn
+from guide_lib.metrics.identity import ACCEPTANCE
+from guide_lib.session import Session
+from guide_lib.unlearning import UnlearningSettings
 
 RELEARNING_STEPS = 100  # what an attacker is given
-CANDIDATES = 16  # latents among which a fingerprint has to find the erased one
-CANDIDATE_SEED = 40_961
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What to measure besides the report of every run. directions: name -> [w_dim], for views of a flat generator;
-    None leaves those out (one with cameras has its own). inception, pairs: FID_pre and KID on so many pairs (0: none).
-    real: features [N, 2048] of real pictures for dFID_real. attacks: whether to attack each student."""
+    """What to measure besides the report of every run.
+
+    directions: name -> [w_dim], for views of a flat generator; None leaves those out (one with cameras has its own).
+    inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of real pictures for
+    dFID_real. attacks: whether to attack each student.
+    """
 
     directions: Mapping[str, Tensor] | None = None
     inception: Any = None
@@ -91,6 +93,12 @@ def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings,
 
     Raises:
         GuideError: the folder's rows were made otherwise, or run.json is damaged.
+
+    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=1), Measures())["resolution"]
+    16
+    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=2), Measures())
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: ... holds rows made with other settings; choose another folder with --out.
     """
     facts = {
         "generator": type(networks.generator).__name__,
@@ -122,58 +130,53 @@ def _one_person(
     networks: Networks, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
 ) -> dict[str, Any]:
     """Unlearn, measure, forget the checkpoint. path: of the person's files, without what is different among them."""
-    generator, folder = networks.generator, path.parent
-    w_t, settings = METHODS[method].prepare(person.w_u, generator.w_avg, settings)
+    session = Session(networks, path.parent)
+    session.person = person
+    session.w_t, settings = METHODS[method].prepare(person.w_u, networks.generator.w_avg, settings)
     checkpoint = path.with_name(f"{path.name}.safetensors")
-    started, student = time.perf_counter(), generator
-    steps = unlearn(
-        generator, person.w_u, w_t, settings,
-        perceptual=networks.perceptual, embedder=networks.embedder, checkpoint=checkpoint,
-    )  # fmt: skip
-    with closing(steps):
-        for step in bar(steps, settings.steps, f"{method}, person {person.name}"):
-            student = step.student
+    started = time.perf_counter()
+    with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
+        for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
+            pass
     row: dict[str, Any] = {"seconds": time.perf_counter() - started}
-    others = other_people(generator)
-    row |= evaluate(
-        student, generator, person.w_u, others, networks.judge, networks.perceptual, views=generator.judging_views()
-    ).as_dict()
+    row |= session.measure().as_dict()
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
     for part in (_views, _distribution, _attacks):
-        row |= part(networks, student, person, w_t, measures, folder)
-    _picture(generator, student, person, others, folder / "pictures" / f"{path.name}.jpg")
-    row["became"] = networks.judge.embed_faces(render(student, person.w_u))[0][0].tolist()
+        row |= part(session, measures)
+    _picture(session, path.parent / "pictures" / f"{path.name}.jpg")
+    row["became"] = networks.judge.embed_faces(session.draw())[0][0].tolist()
     checkpoint.unlink()
     return row
 
 
-def _picture(generator: Generator, student: Generator, person: Person, others: Tensor, path: Path) -> None:
+def _picture(session: Session, path: Path) -> None:
     """The person and three others, before above after."""
-    codes = torch.cat([person.w_u, others[:3]])
-    rows = [list(render(network, codes)) for network in (generator, student)]
+    codes = torch.cat([session.person.w_u, other_people(session.generator)[:3]])
+    rows = [list(session.draw(codes, before=before)) for before in (True, False)]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(jpeg_bytes(image_grid(rows, ["before", "after"], tile=128)))
 
 
-def _views(
-    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
-) -> dict[str, Any]:
-    flat = len(networks.generator.judging_views()) == 1
+def _views(session: Session, measures: Measures) -> dict[str, Any]:
+    """ID from eleven sides and at other pictures of the person."""
+    generator, person = session.generator, session.person
+    flat = len(generator.judging_views()) == 1
     if flat and measures.directions is None:
         return {}
+    judge = session.networks.judge
     found = asdict(
-        measure_forgetting(student, networks.generator, person.w_u, measures.directions, networks.judge, person.others)
+        measure_forgetting(session.student, generator, person.w_u, measures.directions, judge, person.others)
     )
     return {"id_views": found.pop("id"), "undetected_views": found.pop("undetected")} | found
 
 
-def _distribution(
-    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
-) -> dict[str, Any]:
+def _distribution(session: Session, measures: Measures) -> dict[str, Any]:
+    """FID and KID between the two generators, and how much farther from real pictures the student is."""
     if not measures.pairs:
         return {}
-    before = generated_features(networks.generator, measures.pairs, measures.inception, folder / "before.safetensors")
-    after = generated_features(student, measures.pairs, measures.inception)
+    cache = session.folder / "before.safetensors"
+    before = generated_features(session.generator, measures.pairs, measures.inception, cache)
+    after = generated_features(session.student, measures.pairs, measures.inception)
     row = {"fid_pre": frechet_distance(before, after), "kid_pre": kernel_distance(before, after)}
     if measures.real is not None:
         change = frechet_distance(measures.real, after) - frechet_distance(measures.real, before)
@@ -181,35 +184,29 @@ def _distribution(
     return row
 
 
-def _attacks(
-    networks: Networks, student: Generator, person: Person, w_t: Tensor, measures: Measures, folder: Path
-) -> dict[str, Any]:
-    """Every attack of `guide_lib.attacks` with its cost."""
+def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
+    """Every attack of `guide_lib.attacks` with its cost; beside tuning and fingerprint a control without erasure."""
     if not measures.attacks:
         return {}
-    generator, judge, perceptual = networks.generator, networks.judge, networks.perceptual
-    photo, row = picture_of(person, networks), {}
-    for found in reinvert(student, photo, perceptual=perceptual, embedder=networks.embedder, judge=judge):
+    row: dict[str, Any] = {}
+    for found in session.attack("reinvert"):
         name = {"W": "reinverted_w", "W+": "reinverted_w_plus"}[found.space]
         row |= {name: found.best, f"{name}_accepted": float(found.best >= ACCEPTANCE)}
         row |= {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
     settings = PivotalSettings(steps=RELEARNING_STEPS, threshold=0.0, locality=0.0)
-    tuning = {"perceptual": perceptual, "judge": judge, "threshold": ACCEPTANCE, "settings": settings}
-    for name, network, w in (("", student, person.w_u), ("_control", generator, w_t)):
-        relearnt = relearn(network, w, photo, **tuning)
+    untouched = Session(session.networks, session.folder)
+    untouched.person = replace(session.person, w_u=session.w_t, photo=session.photo())
+    for name, attacked in (("", session), ("_control", untouched)):
+        relearnt = attacked.attack("relearn", settings=settings)
         # Whoever was not accepted within the budget counts with all of it, or the mean would be of the quick alone.
         steps = RELEARNING_STEPS if relearnt.steps is None else relearnt.steps
         row |= {f"relearn_steps{name}": steps, f"relearnt{name}": float(relearnt.steps is not None)}
         row |= {f"relearn_seconds{name}": relearnt.seconds, f"relearn_curve{name}": relearnt.curve}
     for kind in ("mapped", "random"):
-        row[f"neighbours_{kind}"] = [
-            asdict(point) for point in neighbour_curve(student, generator, person.w_u, judge, kind=kind)
-        ]
-    strangers = generator.sample(CANDIDATES - 1, torch.Generator().manual_seed(CANDIDATE_SEED))
-    candidates = torch.cat([person.w_u, strangers])
-    alone = fingerprint_alone(student, candidates, perceptual=perceptual)
-    beside = fingerprint_beside(student, generator, candidates, perceptual=perceptual)
+        row[f"neighbours_{kind}"] = [asdict(point) for point in session.attack("neighbours", kind=kind)]
+    alone, beside = session.attack("fingerprint"), session.attack("fingerprint beside")
     # Some latents are flat from the start: what the same question finds before anybody is erased.
-    row["fingerprint_rank_control"] = fingerprint_alone(generator, candidates, perceptual=perceptual).rank(0)
+    untouched.person = session.person
+    row["fingerprint_rank_control"] = untouched.attack("fingerprint").rank(0)
     row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
     return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}

@@ -1,6 +1,9 @@
 """One HTML page for a run: its pictures, tables and curves, in a single file that asks the network for nothing.
 
-write_report(Path("runs/evaluate"))                      # runs/evaluate/report.html
+>>> _ = (tmp_path / "metrics.json").write_text('{"id": 0.21, "settings": {"steps": 140}}')
+>>> page = write_report(tmp_path)
+>>> page.name, "0.210" in page.read_text(encoding="utf-8")
+('report.html', True)
 
 Whatever comes from files is escaped; pictures are inside the page as data.
 """
@@ -163,7 +166,11 @@ def _mean_line(lines: Sequence[Line]) -> Line:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; every cell is escaped."""
+    """An HTML table; every cell is escaped.
+
+    >>> table(["name"], [["<b>"]])
+    '<div class="wide"><table><tr><th scope="col">name</th></tr><tr><td>&lt;b&gt;</td></tr></table></div>'
+    """
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'

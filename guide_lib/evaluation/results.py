@@ -1,8 +1,15 @@
 """Rows of the evaluation, one for each scenario, method and person, and what they say together.
 
-    rows = read_rows(Path("runs/evaluate/people.jsonl"))
-    print(table_of(summarise(rows)))                                   # means with 95 % intervals over the people
-    contrast(rows, "id_others", "GUIDE", "baseline")                   # person by person
+>>> person = {"scenario": "random", "became": [1.0, 0.0]}
+>>> rows = [person | {"person": str(k), "method": m, "id": 0.1 * k + shift}
+...         for k in range(8) for m, shift in (("GUIDE", 0.0), ("baseline", 0.3))]
+>>> print(table_of(summarise(rows)))                                   # means with 95 % intervals over the people
+| | people | ID (lower) | identity collapse (lower) |
+|---|---|---|---|
+| random: GUIDE | 8 | 0.350 [0.145, 0.555] | 1.000 |
+| random: baseline | 8 | 0.650 [0.445, 0.855] | 1.000 |
+>>> print(contrast(rows, "id", "GUIDE", "baseline"))                   # person by person
+-0.300 [-0.300, -0.300]
 
 `guide_lib.evaluation.comparison` makes the rows.
 """
@@ -26,7 +33,11 @@ Summary = dict[str, dict[str, Any]]  # scenario and method -> key -> interval, o
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What a row is about: scenario, method, person. There is one row of each."""
+    """What a row is about: scenario, method, person. There is one row of each.
+
+    >>> row_key({"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.21})
+    ('random', 'GUIDE', '3')
+    """
     return row["scenario"], row["method"], row["person"]
 
 
@@ -79,6 +90,10 @@ def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: st
 
     Raises:
         GuideError: nobody has been unlearned with both methods, or there is no such metric.
+
+    >>> contrast([{"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.2}], "id", "GUIDE", "baseline")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: No person has 'id' with both 'GUIDE' and 'baseline'; run `evaluate` with both methods.
     """
     if key not in METRICS:
         raise GuideError(f"There is no metric '{key}'; choose one of: {', '.join(METRICS)}.")

@@ -1,7 +1,10 @@
 """Who is erased, and how: the scenarios and the methods of the evaluation, as data.
 
-for person in people_of("random", networks, 16, folder): ...
-METHODS["GUIDE without adjacency"].prepare(person.w_u, generator.w_avg, UnlearningSettings.fast())
+>>> for person in people_of("random", networks, 2, tmp_path):
+...     w_t, settings = METHODS["GUIDE without adjacency"].prepare(person.w_u, generator.w_avg, UnlearningSettings())
+...     print(person.name, person.facts, list(w_t.shape), settings.weight_adjacency)
+0 {'truncation': 1.0} [1, 3, 6] 0.0
+1 {'truncation': 0.7} [1, 3, 6] 0.0
 """
 
 from __future__ import annotations
@@ -11,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, portrait, sample_person
+from guide_lib.experiment import Networks, Person, portrait, sample_person
 from guide_lib.inversion.methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
@@ -30,27 +32,23 @@ SCENARIOS = ("random", "ind", "ood")
 
 
 @dataclass(frozen=True)
-class Person:
-    """name: what the rows are filed under. w_u: [1, rows, w_dim]. photo: [1, 3, S, S] in [-1, 1], or None if the
-    person was only ever a latent. others: [N, rows, w_dim], inversions of other photos of the person, or None."""
-
-    name: str
-    w_u: Tensor
-    photo: Tensor | None = None
-    others: Tensor | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Method:
-    """target: "ufo", "average", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run."""
+    """How somebody is erased.
+
+    target: "ufo", "average", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run, by name.
+    """
 
     target: str = "ufo"
     d: float = 30.0
     changes: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self, w_u: Tensor, w_avg: Tensor, settings: UnlearningSettings) -> tuple[Tensor, UnlearningSettings]:
-        """The target w_t [1, rows, w_dim] and the settings of this method."""
+        """The target w_t [1, rows, w_dim] and the settings of this method.
+
+        >>> target, settings = METHODS["baseline"].prepare(w_u, generator.w_avg, UnlearningSettings())
+        >>> torch.equal(target, generator.w_avg), settings.weight_global
+        (True, 0.0)
+        """
         targets = {"ufo": lambda: ufo_target(w_u, w_avg, self.d), "average": lambda: average_target(w_u, w_avg)}
         w_t = targets[self.target]() if self.target != "self" else w_u.clone()
         return w_t, replace(settings, **self.changes)
@@ -93,7 +91,11 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
 
 
 def chosen_methods(names: list[str]) -> list[str]:
-    """Names of methods and of groups -> names of methods, each once. Raises GuideError for an unknown one."""
+    """Names of methods and of groups -> names of methods, each once. Raises GuideError for an unknown one.
+
+    >>> chosen_methods(["baseline", "counts", "N_a = 1"])
+    ['baseline', 'N_a = 1', 'N_a = 4', 'N_g = 1', 'N_g = 4']
+    """
     chosen: list[str] = []
     for name in names:
         if name not in GROUPS and name not in METHODS:
@@ -164,9 +166,3 @@ def _photographed(
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
     """W+ codes [N, rows, w_dim] by optimisation."""
     return list(invert_by("optimise", networks, photos, folder).values())[-1].ws
-
-
-def picture_of(person: Person, networks: Networks) -> Tensor:
-    """What an attacker has in hand: the photo, or for a person who was a latent their picture, [1, 3, S, S]."""
-    with torch.no_grad():
-        return render(networks.generator, person.w_u) if person.photo is None else person.photo

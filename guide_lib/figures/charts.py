@@ -1,6 +1,7 @@
 """Curves and histograms as PIL pictures, in colours and dashes that survive print and colour-blindness.
 
-    picture = curves([0, 1, 2], {"local": [3, 2, 1]}, "step", "loss", mark=1)
+>>> picture = curves([0, 1, 2], {"local": [3, 2, 1], "global": [0, 1, 1]}, "step", "loss", mark=1)
+>>> picture.save(tmp_path / "curves.png")
 
 Sizes are in pixels. Nothing touches matplotlib's global state.
 """
@@ -25,7 +26,7 @@ STYLES = (("#d55e00", "--"), ("#0072b2", "-."), ("#009e73", ":"), ("#000000", "-
 
 
 def blank_chart(width: int, height: int) -> tuple[Figure, Axes]:
-    """Empty axes without the upper and the right line."""
+    """Empty axes without the upper and the right line, `width` x `height` pixels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
@@ -52,7 +53,11 @@ def curves(
     mark: float | None = None,
     size: tuple[int, int] = (640, 260),
 ) -> Image.Image:
-    """Lines over a common x, with a vertical line at `mark`."""
+    """Lines over a common x, with a vertical line at `mark`; `size` in pixels, as in the other charts.
+
+    >>> curves([0, 1], {"W": [2.0, 1.0]}, "step", "loss", size=(320, 200)).size
+    (320, 200)
+    """
     figure, axes = blank_chart(*size)
     for (name, values), (colour, dashes) in zip(lines.items(), STYLES, strict=False):
         axes.plot(x, values, dashes, color=colour, label=name, linewidth=1.8)
@@ -67,7 +72,11 @@ def curves(
 def histogram(
     groups: Mapping[str, Sequence[float]], xlabel: str, mark: float | None = None, size: tuple[int, int] = (640, 260)
 ) -> Image.Image:
-    """The share of each group in 40 bins between its extremes, with a vertical line at `mark`."""
+    """The share of each group in 40 bins between its extremes, with a vertical line at `mark`.
+
+    >>> histogram({"one person": [0.7, 0.8], "two people": [0.1, 0.2]}, "cosine", mark=0.5).size
+    (640, 260)
+    """
     figure, axes = blank_chart(*size)
     low, high = (f(f(values) for values in groups.values()) for f in (min, max))
     for (name, values), (colour, _) in zip(groups.items(), STYLES, strict=False):
@@ -90,6 +99,9 @@ def intervals(
     """A mean with its interval for each name, from above, with a vertical line at `mark`.
 
     keys: the metric of each line, in `METRICS`, whose better side is then written at that end of the line.
+
+    >>> intervals({"GUIDE": Interval(0.2, 0.1, 0.3, 8), "baseline": Interval(0.4, None, None, 1)}, "ID").size
+    (640, 260)
     """
     figure, axes = blank_chart(*size)
     for place, key in enumerate(keys):

@@ -21,7 +21,13 @@ def font_of_size(size: int) -> ImageFont.FreeTypeFont:
 
 
 def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """Break `text` at spaces so that every line fits `width` pixels (a longer word stays whole)."""
+    """Break `text` at spaces so that every line fits `width` pixels (a longer word stays whole).
+
+    >>> print(wrap("the generator, before", 100, font_of_size(16)))
+    the
+    generator,
+    before
+    """
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = ""
@@ -36,7 +42,11 @@ def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 
 
 def sentence(text: str, width: int, size: int, colour: str, align: str = "left") -> Image.Image:
-    """Text on white, `width` pixels wide and as high as it needs."""
+    """Text on white, `width` pixels wide and as high as it needs; `size` of the letters in pixels.
+
+    >>> sentence("the generator, before", 200, 16, INK).height < sentence("the generator, before", 100, 16, INK).height
+    True
+    """
     font = font_of_size(size)
     text = wrap(text, width, font)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -48,6 +58,7 @@ def sentence(text: str, width: int, size: int, colour: str, align: str = "left")
 
 
 def tile_label(text: str, tile: int) -> Image.Image:
+    """The label above a column of tiles, `tile` pixels wide; small tiles get small letters."""
     return sentence(text, tile, 16 if tile >= 140 else 13, INK, align="center")
 
 
@@ -82,7 +93,11 @@ def tile_row(pictures: Sequence[Image.Image], label: str, left: int, tile: int) 
 
 
 def stack(parts: Sequence[Image.Image], gap: int) -> Image.Image:
-    """One below the other, left-aligned."""
+    """One below the other, left-aligned, `gap` pixels apart.
+
+    >>> stack([Image.new("RGB", (30, 10)), Image.new("RGB", (20, 10))], gap=5).size
+    (30, 25)
+    """
     height = sum(part.height for part in parts) + gap * (len(parts) - 1)
     page = Image.new("RGB", (max(part.width for part in parts), height), WHITE)
     y = 0
@@ -93,7 +108,7 @@ def stack(parts: Sequence[Image.Image], gap: int) -> Image.Image:
 
 
 def beside(parts: Sequence[Image.Image], gap: int) -> Image.Image:
-    """One to the right of the other, top-aligned."""
+    """One to the right of the other, top-aligned, `gap` pixels apart."""
     width = sum(part.width for part in parts) + gap * (len(parts) - 1)
     page = Image.new("RGB", (width, max(part.height for part in parts)), WHITE)
     x = 0
@@ -104,6 +119,7 @@ def beside(parts: Sequence[Image.Image], gap: int) -> Image.Image:
 
 
 def padded(picture: Image.Image, margin: int) -> Image.Image:
+    """The picture with `margin` white pixels on every side."""
     page = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), WHITE)
     page.paste(picture, (margin, margin))
     return page

@@ -1,7 +1,8 @@
 """Pictures out of tensors: grids with labels, the before/after figure, the loss curves, what alignment sees.
 
-    picture = image_grid([[before, after]], ["Ada"], ["before", "after"])
-    picture.save("grid.png")
+>>> before, after = generator.picture(w_u), student.picture(w_u)
+>>> picture = image_grid([[before, after]], ["Ada"], ["before", "after"])
+>>> picture.save(tmp_path / "grid.png")
 
 Everything returns a PIL image on a white background; nothing touches matplotlib's global state.
 """
@@ -60,6 +61,12 @@ def to_pil(image: Picture) -> Image.Image:
 
     Raises:
         ValueError: the shape is another one.
+
+    >>> to_pil(torch.full((3, 4, 4), 1.0)).getpixel((0, 0)), to_pil(torch.full((3, 4, 4), -5.0)).getpixel((0, 0))
+    ((255, 255, 255), (0, 0, 0))
+    >>> to_pil(torch.zeros(2, 3, 4, 4))
+    Traceback (most recent call last):
+    ValueError: expected one image of shape [3, S, S], got [2, 3, 4, 4]
     """
     if isinstance(image, Image.Image):
         return image.convert("RGB")
@@ -72,7 +79,11 @@ def to_pil(image: Picture) -> Image.Image:
 
 
 def png_bytes(picture: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """The picture as a PNG file.
+
+    >>> png_bytes(to_pil(photo))[1:4]
+    b'PNG'
+    """
     return _encoded(picture, format="PNG", optimize=True)
 
 
@@ -93,6 +104,12 @@ def image_grid(
 
     Raises:
         ValueError: there is no picture, or the number of labels is not the number of rows or columns.
+
+    >>> image_grid([[photo, photo], [photo]], tile=64).size                  # 64 + 8 + 64 pixels
+    (136, 136)
+    >>> image_grid([[photo, photo]], column_labels=["before"])
+    Traceback (most recent call last):
+    ValueError: 2 columns but 1 column labels
     """
     columns = max((len(row) for row in rows), default=0)
     if columns == 0:
@@ -127,6 +144,10 @@ def before_after(
 
     Raises:
         ValueError: the two lists of other people differ in length.
+
+    >>> after = student.picture(w_u)
+    >>> before_after(photo, after, [photo], [photo], "Identity cosine 0.10.").width      # 960 and two margins
+    1000
     """
     if len(others_before) != len(others_after):
         raise ValueError(f"{len(others_before)} other people before, but {len(others_after)} after")
@@ -142,7 +163,7 @@ def before_after(
 
 @dataclass(frozen=True)
 class LossPoint:
-    """What `loss_curves` looks at in a step."""
+    """What `loss_curves` looks at in a step: index: its number; losses: each term by its name."""
 
     index: int
     losses: dict[str, float]
@@ -154,6 +175,9 @@ def loss_curves(
     """Loss against step for every term in the history. Size in pixels; an empty history gives empty axes.
 
     `mark`: a step to draw a line at.
+
+    >>> loss_curves([LossPoint(1, {"total": 3.0}), LossPoint(2, {"total": 2.5})], mark=2).size
+    (720, 360)
     """
     figure, axes = blank_chart(width, height)
     steps = [step.index for step in history]
@@ -194,7 +218,12 @@ def align_preview(photo: Image.Image, height: int = 400) -> Image.Image:
 
 
 def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
-    """Show `before` left of a line and `after` right of it; `position` in [0, 1] is where the line stands."""
+    """Show `before` left of a line and `after` right of it; `position` in [0, 1] is where the line stands.
+
+    >>> black, white = Image.new("RGB", (100, 9)), Image.new("RGB", (100, 9), WHITE)
+    >>> [wipe(black, white, 0.5).getpixel((x, 0))[0] for x in (10, 90)]
+    [0, 255]
+    """
     left, right = _same_size(before, after)
     edge = round(min(max(position, 0.0), 1.0) * left.width)
     mixed = right.copy()
@@ -205,7 +234,12 @@ def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
 
 
 def fade(before: Picture, after: Picture, position: float) -> Image.Image:
-    """Mix the two pictures: `position` 0 is all `before`, 1 all `after`."""
+    """Mix the two pictures: `position` 0 is all `before`, 1 all `after`.
+
+    >>> black, white = Image.new("RGB", (9, 9)), Image.new("RGB", (9, 9), WHITE)
+    >>> [fade(black, white, position).getpixel((0, 0))[0] for position in (0.0, 0.2, 1.0)]
+    [0, 51, 255]
+    """
     return Image.blend(*_same_size(before, after), min(max(position, 0.0), 1.0))
 
 

@@ -14,8 +14,9 @@ from guide_lib.runtime import full_precision
 
 @dataclass(frozen=True)
 class View:
-    """A camera shared by a whole batch: yaw and pitch in degrees, (0, 0) is frontal.
+    """A camera shared by a whole batch.
 
+    yaw, pitch: degrees; (0, 0) is frontal, positive yaw moves the camera toward +x, positive pitch upward.
     jitter: seed of the random places at which rays are sampled, so that all who render a view sample alike; None
         takes the middles and leaves nothing to chance.
     """
@@ -32,6 +33,10 @@ class Rendering:
     image: [N, 3, S, S], RGB, about [-1, 1], in single precision.
     features: [N, C, h, w], what the first term of the distance D compares (tri-planes in three dimensions, the feature
         map under the image head in two); bfloat16 where they were computed so.
+
+    >>> rendering = generator.synthesis(generator.sample(4, rng))
+    >>> list(rendering.image.shape), list(rendering.features.shape), list(rendering[:2].image.shape)
+    ([4, 3, 16, 16], [4, 5, 4, 4], [2, 3, 16, 16])
     """
 
     image: Tensor
@@ -41,6 +46,7 @@ class Rendering:
         return Rendering(self.image[index], self.features[index])
 
     def detach(self) -> Rendering:
+        """The same numbers without a graph behind them."""
         return Rendering(self.image.detach(), self.features.detach())
 
 
@@ -67,7 +73,12 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """z [N, z_dim] -> ws [N, rows, w_dim]; truncation in [0, 1] pulls ws toward w_avg."""
+        """z [N, z_dim] -> ws [N, rows, w_dim]; truncation in [0, 1] pulls ws toward w_avg.
+
+        >>> ws = generator.mapping(torch.zeros(2, generator.z_dim), truncation=0.0)
+        >>> list(ws.shape), torch.equal(ws[:1], generator.w_avg)
+        ([2, 3, 6], True)
+        """
 
     @abstractmethod
     def synthesis(self, ws: Tensor, view: View | None = None) -> Rendering:
@@ -98,17 +109,29 @@ class Generator(nn.Module, ABC):
         return self.synthesis(ws, view).image
 
     def batches(self, count: int) -> list[slice]:
-        """`count` latents in pieces of at most `drawn_at_once`."""
+        """`count` latents in pieces of at most `drawn_at_once`.
+
+        >>> generator.batches(100)
+        [slice(0, 64, None), slice(64, 128, None)]
+        """
         return [slice(first, first + self.drawn_at_once) for first in range(0, count, self.drawn_at_once)]
 
     def sample(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same."""
+        """Draw n latents, ws [n, rows, w_dim]; `rng` is a CPU generator, so every device draws the same.
+
+        >>> list(generator.sample(5, torch.Generator().manual_seed(7)).shape)
+        [5, 3, 6]
+        """
         z = torch.randn(n, self.z_dim, generator=rng).to(self.w_avg.device)
         with full_precision(z.device):
             return self.mapping(z, truncation)
 
     def student(self) -> Generator:
-        """A copy in which exactly the trainable parameters require a gradient: G_u, to be unlearned."""
+        """A copy in which exactly the trainable parameters require a gradient: G_u, to be unlearned.
+
+        >>> [name for name, p in generator.student().named_parameters() if p.requires_grad]       # not the head
+        ['backbone.weight', 'backbone.bias']
+        """
         student = copy.deepcopy(self).requires_grad_(False)
         for parameter in student.trainable_parameters().values():
             parameter.requires_grad_(True)

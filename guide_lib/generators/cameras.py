@@ -1,7 +1,9 @@
 """Cameras on a sphere around a head, and the rays through their pixels.
 
-cam2world = look_at(yaw=15, pitch=7.3, radius=2.7, pivot=(0, 0, 0.2))
-origins, directions = pixel_rays(cam2world[None], intrinsics(18.837)[None], size=128)
+>>> cam2world = look_at(yaw=15, pitch=7.3, radius=2.7, pivot=(0, 0, 0.2))
+>>> origins, directions = pixel_rays(cam2world[None], intrinsics(18.837)[None], size=128)
+>>> list(directions.shape)
+[1, 16384, 3]
 
 Axes follow OpenCV: in the camera x points right, y down, z into the picture. In the world +y is up and the face
 looks along +z.
@@ -17,7 +19,11 @@ from torch import Tensor
 
 
 def intrinsics(field_of_view: float) -> Tensor:
-    """[3, 3], in units of the picture's side, centre at one half. field_of_view: degrees, along the DIAGONAL."""
+    """[3, 3], in units of the picture's side, centre at one half. field_of_view: degrees, along the DIAGONAL.
+
+    >>> intrinsics(18.837)[0, 0].item()                   # EG3D's focal length
+    4.263
+    """
     # EG3D rounds sqrt 2; the exact value would shift its focal length of 4.2634 by 0.015 %
     focal = 1 / (1.414 * math.tan(math.radians(field_of_view) / 2))
     return torch.tensor([[focal, 0.0, 0.5], [0.0, focal, 0.5], [0.0, 0.0, 1.0]])
@@ -29,6 +35,9 @@ def look_at(
     """Pose [4, 4], camera to world, of a camera `radius` away from the origin that looks at `pivot`.
 
     yaw, pitch: degrees. Positive yaw moves the camera toward +x, positive pitch upward; (0, 0) is straight in front.
+
+    >>> look_at(yaw=0, pitch=0)[:3, 3], look_at(yaw=90, pitch=0)[:3, 3].round(decimals=3)      # where the camera is
+    (tensor([0.0, 0.0, 2.7]), tensor([2.7, 0.0, 0.0]))
     """
     yaw, pitch = math.radians(yaw), math.radians(pitch)
     level = math.cos(pitch)
@@ -42,7 +51,11 @@ def look_at(
 
 
 def camera_vector(cam2world: Tensor, intrinsics: Tensor) -> Tensor:
-    """The 25 numbers on which EG3D's mapping network is conditioned: the pose row by row, then the intrinsics."""
+    """The 25 numbers on which EG3D's mapping network is conditioned: the pose row by row, then the intrinsics.
+
+    >>> list(camera_vector(look_at(yaw=15, pitch=0), intrinsics(18.837)).shape)
+    [25]
+    """
     return torch.cat([cam2world.flatten(-2), intrinsics.flatten(-2)], dim=-1)
 
 

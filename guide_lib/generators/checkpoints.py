@@ -1,6 +1,6 @@
 """Converted checkpoints (see `guide_lib.assets.official`) -> generators: sizes by the tensors, settings by the file.
 
-generator = load_converted(Path("ffhqrebalanced512-128.safetensors"))
+What `python -m guide_lib convert` writes, `load_converted` takes, without being told which network it is.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def load_converted(path: Path, resolution: int | None = None) -> Generator:
 
     Raises:
         GuideError: it is no such file, holds another network, or draws at another `resolution` in pixels.
+
+    >>> load_converted(Path("nowhere.safetensors"))
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: nowhere.safetensors is not a converted checkpoint; make one with:
+    python -m guide_lib convert FILE.
     """
     state, settings = _read(path)
     try:

@@ -1,6 +1,8 @@
 """Convolution that keeps for the way back only what its gradient needs.
 
-y = convolve(x, weight, padding=1)                       # [N, I, H, W], [O, I, 3, 3] -> [N, O, H, W]
+>>> x, weight = torch.randn(1, 2, 8, 8), torch.randn(5, 2, 3, 3)
+>>> list(convolve(x, weight, padding=1).shape)            # [N, I, H, W], [O, I, 3, 3] -> [N, O, H, W]
+[1, 5, 8, 8]
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """EG3D (Chan et al. 2022, arXiv 2112.07945): faces in three dimensions from tri-planes.
 
-    generator = load_generator("eg3d-ffhq-512")
-    rendering = generator.synthesis(generator.mapping(z), View(yaw=15))
-
 A StyleGAN2 backbone draws three feature planes. A point in space looks up all three, a small network turns the mean
 into density and colour, volume rendering gives a picture of features, and two more StyleGAN2 blocks enlarge it.
 """
@@ -41,10 +38,13 @@ CLAMP = 256.0  # the released super-resolution limits its activations so, in sin
 class EG3DConfig:
     """Sizes and settings; the defaults are those of EG3D-FFHQ-512.
 
+    z_dim, w_dim, mapping_layers: of the mapping network. channel_base, channel_max: the backbone's layers at r px
+    have min(channel_base / r, channel_max) channels. decoder_width: hidden numbers of the network that turns features
+    into density and colour. sampling: where rays are looked at.
     plane_size, plane_channels: of each of the three planes. render_size: rays along a side. enlarge_from: the side
     to which the rendered features are resized before super-resolution, a quarter of the picture's. enlarge_widths:
     channels of its two blocks. box_warp: side of the cube that the planes span, in scene units. field_of_view:
-    degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. camera_scale multiplies
+    degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. camera_scale: factor of
     the camera that conditions the mapping.
     axis_slip: project the third plane to (z, x), as the released networks were trained, not to (z, y).
     """
@@ -74,6 +74,11 @@ def look_up(planes: Tensor, points: Tensor, box_warp: float = 1.0, axis_slip: bo
 
     The planes see (x, y), (x, z) and (z, x), or (z, y) without the slip. A lookup at (z, x) is one of the transposed
     plane at (x, z), and lookups are linear: so two planes can be added first.
+
+    >>> planes = torch.ones(1, 3 * 8, 16, 16)
+    >>> found = look_up(planes, torch.tensor([[[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]]]))     # inside, outside
+    >>> list(found.shape), found[0, 0].tolist()
+    ([1, 8, 2], [1.0, 0.0])
     """
     xy, xz, zx = planes.unflatten(1, (3, -1)).unbind(1)
     pairs = [(xy, [0, 1]), (xz + zx.mT, [0, 2])] if axis_slip else [(xy, [0, 1]), (xz, [0, 2]), (zx, [2, 1])]
@@ -136,7 +141,15 @@ class EG3D(Generator):
 
     @classmethod
     def random(cls, config: EG3DConfig, rng: torch.Generator) -> EG3D:
-        """A network that was never trained: right sizes, coloured clouds instead of faces."""
+        """A network that was never trained: right sizes, coloured clouds instead of faces.
+
+        >>> tiny = EG3DConfig(z_dim=8, w_dim=8, plane_size=16, plane_channels=4, channel_max=8, render_size=8,
+        ...                   enlarge_from=8, enlarge_widths=(8, 4), sampling=Sampling(coarse=4, fine=4))
+        >>> clouds = EG3D.random(tiny, rng)
+        >>> rendering = clouds.synthesis(clouds.sample(1, rng), View(yaw=15))
+        >>> list(rendering.image.shape), list(rendering.features.shape)          # the picture, the tri-planes
+        ([1, 3, 32, 32], [1, 12, 16, 16])
+        """
         generator = cls(config)
         initialise(generator, rng)
         with torch.no_grad():
@@ -156,6 +169,7 @@ class EG3D(Generator):
 
     @property
     def w_avg(self) -> Tensor:
+        """[1, rows, w_dim], as in the base class."""
         return self.backbone.mapping.w_avg.expand(1, self.rows, -1)
 
     def camera(self, view: View) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,11 @@ def load_generator(
 
     Raises:
         GuideError: unknown name, a file to be downloaded first, or a resolution that this generator does not offer.
+
+    >>> load_generator("mobilestylegan")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: There is no generator 'mobilestylegan'; did you mean 'mobilestylegan-ffhq'?
+    Known: mobilestylegan-ffhq, eg3d-ffhq-512.
     """
     size = {} if resolution is None else {"resolution": resolution}
     if name.endswith(".safetensors"):

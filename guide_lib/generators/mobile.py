@@ -1,8 +1,5 @@
 """MobileStyleGAN-FFHQ (Belousov 2021, arXiv 2104.04767): the default generator, in plain PyTorch.
 
-    generator = load_generator("mobilestylegan-ffhq", resolution=256)
-    image = generator.synthesis(generator.mapping(z)).image
-
 A mapping network turns z into w. The synthesis network starts from a learned constant at 4 px; each of its seven
 blocks doubles the size with an inverse Haar transform and applies two depthwise-separable convolutions whose
 input channels w scales ("modulation"). An image head turns the last feature map into RGB.
@@ -33,6 +30,10 @@ def inverse_haar(x: Tensor) -> Tensor:
 
     The first C channels are the low band; the others hold, for each output channel in turn, the detail between
     rows, the detail between columns, and the diagonal one.
+
+    >>> low_only = torch.tensor([2.0, 0.0, 0.0, 0.0]).view(1, 4, 1, 1)
+    >>> inverse_haar(low_only)[0, 0].tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     n, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1)  # channels last, as the convolutions around it want them
@@ -161,7 +162,11 @@ class DistilledHead(nn.Module):
 
 
 def distilled_head_rows(blocks: int) -> list[int]:
-    """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's."""
+    """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's.
+
+    >>> distilled_head_rows(blocks=5)                     # at 256 px
+    [16, 17, 18, -1]
+    """
     return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, -1]
 
 

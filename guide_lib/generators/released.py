@@ -1,7 +1,5 @@
 """EG3D as the authors' script runs it, accidents included: for those who compare with the published numbers.
 
-    generator = as_released(load_generator("eg3d-ffhq-512"))   # clean mode is without as_released
-
 Four things differ from `EG3D`; each makes the same run a little noisier or slower, none is part of the method:
 
 1. cameras look at the origin, because the script asks for a setting that EG3D stores under another name;
@@ -54,7 +52,13 @@ class ReleasedEG3D(EG3D):
 
 
 def as_released(generator: Generator, seed: int = 0) -> ReleasedEG3D:
-    """The same network under the authors' script. Raises `GuideError` for others than EG3D, and on Apple's GPU."""
+    """The same network under the authors' script. Raises `GuideError` for others than EG3D, and on Apple's GPU.
+
+    >>> as_released(generator)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: The authors' script is about EG3D; leave --quirks out, or choose
+    --generator eg3d-ffhq-512.
+    """
     if not isinstance(generator, EG3D):
         raise GuideError("The authors' script is about EG3D; leave --quirks out, or choose --generator eg3d-ffhq-512.")
     if generator.w_avg.device.type == "mps":

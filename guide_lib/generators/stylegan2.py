@@ -1,7 +1,5 @@
 """StyleGAN2's building blocks (Karras et al. 2020, arXiv 1912.04958) in plain PyTorch.
 
-    planes, features = SynthesisNetwork(w_dim=512, size=256, image_channels=96)(ws)
-
 Parameters and buffers carry the names of NVIDIA's checkpoints, so a converted one loads strictly. Weights are kept
 at unit variance and scaled when they are used ("equalised learning rate"); a fresh module holds no values until
 `initialise` or `load_state_dict` gives it some.
@@ -38,14 +36,22 @@ def filter_2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
 
 
 def upsample_2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double the size: zeros between the pixels, then the 4 x 4 low-pass `kernel` times 4. [N, C, 2H, 2W]."""
+    """Double the size: zeros between the pixels, then the 4 x 4 low-pass `kernel` times 4. [N, C, 2H, 2W].
+
+    >>> upsample_2d(torch.ones(1, 1, 4, 4), binomial_filter())[0, 0, 3, :4].tolist()      # darker at the border
+    [0.75, 1.0, 1.0, 1.0]
+    """
     channels = x.shape[1]
     depthwise = (4 * kernel).to(x.dtype).expand(channels, 1, -1, -1)
     return F.conv_transpose2d(x, depthwise, stride=2, padding=1, groups=channels)
 
 
 def unit_second_moment(x: Tensor) -> Tensor:
-    """Scale each row of x [N, D] so that its mean square is 1."""
+    """Scale each row of x [N, D] so that its mean square is 1.
+
+    >>> unit_second_moment(torch.tensor([[3.0, 4.0]])).square().mean().item()
+    1.0
+    """
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
@@ -68,6 +74,10 @@ def modulated_conv2d(
     low-pass filter `up` [4, 4] the output has twice the size. Scaling the channels before and after one shared
     convolution equals scaling the weight (equations 1 and 3 of the paper) and needs no weight per picture; the norm
     only needs the weight's squares summed over taps.
+
+    >>> x, weight, styles = torch.randn(2, 4, 8, 8), torch.randn(5, 4, 3, 3), torch.rand(2, 4) + 0.5
+    >>> torch.allclose(modulated_conv2d(x, weight, styles), modulated_conv2d(x, weight, 10 * styles), atol=1e-4)
+    True
     """
     if demodulate and x.dtype == torch.float16:
         # Demodulation undoes any scale; this one keeps half precision from overflowing on the way.

@@ -1,7 +1,4 @@
-"""StyleGAN2-FFHQ (Karras et al. 2020) as a `Generator`: the paper's second, flat generator.
-
-generator = StyleGAN2(StyleGAN2Config(resolution=1024))
-"""
+"""StyleGAN2-FFHQ (Karras et al. 2020) as a `Generator`: the paper's second, flat generator."""
 
 from __future__ import annotations
 
@@ -16,7 +13,12 @@ from guide_lib.generators.stylegan2 import Backbone, MappingNetwork, SynthesisNe
 
 @dataclass(frozen=True)
 class StyleGAN2Config:
-    """Sizes; the defaults are config F of the paper. `clamp` and `half_blocks` come with half-precision training."""
+    """Sizes; the defaults are config F of the paper.
+
+    resolution: px. z_dim, w_dim, mapping_layers: of the mapping network. channel_base, channel_max: layers at r px have
+    min(channel_base / r, channel_max) channels. clamp, half_blocks: the limit of activations (None: none) and the
+    number of last blocks in half precision on CUDA, both from half-precision training.
+    """
 
     resolution: int = 1024
     z_dim: int = 512
@@ -34,6 +36,10 @@ class StyleGAN2(Generator):
     `backbone` loads NVIDIA's checkpoints strictly. The noise maps are the stored ones, so a latent has one picture.
     `features` is the last feature map: the counterpart in two dimensions of the tri-planes on which GUIDE defines
     the first term of its distance.
+
+    >>> tiny = StyleGAN2(StyleGAN2Config(resolution=16, z_dim=8, w_dim=8, channel_max=8))
+    >>> tiny.rows, len(tiny.drawing_parts()[0].sizes)     # 4, 8 and 16 px: two rows each
+    (6, 3)
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
@@ -54,6 +60,7 @@ class StyleGAN2(Generator):
 
     @property
     def w_avg(self) -> Tensor:
+        """[1, rows, w_dim], as in the base class."""
         return self.backbone.mapping.w_avg.expand(1, self.rows, -1)
 
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:

@@ -1,6 +1,11 @@
 """Volume rendering of a radiance field: a coarse pass, a second one where the first found matter (NeRF, EG3D).
 
-    features, depth = render(field, origins, directions, Sampling())
+>>> def wall(points):                                         # matter from z = 0 downward, all of it white
+...     return torch.where(points[..., 2] < 0, 100.0, -100.0), torch.ones(len(points), 3, points.shape[1])
+>>> origins, directions = torch.tensor([[[0.0, 0.0, 2.7]]]), torch.tensor([[[0.0, 0.0, -1.0]]])
+>>> colours, depth = render(wall, origins, directions, Sampling())
+>>> colours[0, :, 0], depth                                   # colours in [-1, 1]
+(tensor([1., 1., 1.]), tensor([[2.711]]))
 
 A field is a function: points [N, M, 3] -> density [N, M], before its softplus, and colours [N, C, M] in [0, 1].
 Nothing here knows where the field comes from.
@@ -38,9 +43,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Jitter:
-    """Uniform draws in [0, 1] that place the samples: coarse [N, R, S], fine [N, R, S']; N or R may be 1.
+    """Uniform draws in [0, 1] that place the samples; two generators that are compared must share them.
 
-    Two generators that are compared must share it: it moves every picture a little.
+    coarse, fine: [N, R, S] and [N, R, S'] for N pictures of R rays; N or R may be 1.
     """
 
     coarse: Tensor
@@ -48,7 +53,11 @@ class Jitter:
 
     @classmethod
     def middle(cls, sampling: Sampling) -> Jitter:
-        """No chance: coarse samples in the middle of their intervals, fine ones at even steps of probability."""
+        """No chance: coarse samples in the middle of their intervals, fine ones at even steps of probability.
+
+        >>> Jitter.middle(Sampling(coarse=2, fine=3)).fine
+        tensor([[[0.0, 0.5, 1.0]]])
+        """
         return cls(torch.full((1, 1, sampling.coarse), 0.5), torch.linspace(0, 1, sampling.fine).view(1, 1, -1))
 
     @classmethod
@@ -64,13 +73,21 @@ class Jitter:
 
 
 def stratified_depths(sampling: Sampling, u: Tensor) -> Tensor:
-    """Coarse depths [..., S]: even steps from near to far, each moved on by u [..., S] of a step."""
+    """Coarse depths [..., S]: even steps from near to far, each moved on by u [..., S] of a step.
+
+    >>> stratified_depths(Sampling(near=2.0, far=3.0, coarse=3), torch.full((3,), 0.5))
+    tensor([2.25, 2.75, 3.25])
+    """
     steps = torch.linspace(sampling.near, sampling.far, sampling.coarse, device=u.device)
     return steps + u * (sampling.far - sampling.near) / (sampling.coarse - 1)
 
 
 def midpoints(x: Tensor) -> Tensor:
-    """Means of neighbours along the last axis: [..., S] -> [..., S - 1]."""
+    """Means of neighbours along the last axis: [..., S] -> [..., S - 1].
+
+    >>> midpoints(torch.tensor([0.0, 2.0, 6.0]))
+    tensor([1., 4.])
+    """
     return (x[..., 1:] + x[..., :-1]) / 2
 
 
@@ -79,6 +96,9 @@ def march(depths: Tensor, density: Tensor) -> Tensor:
 
     alpha = 1 - exp(-softplus(density - 1) * length), density averaged over the interval's ends; weight = alpha times
     the light that the intervals before let through. The last interval is not closed, so the sum stays below 1.
+
+    >>> march(torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([-50.0, -50.0, 50.0, 50.0]))   # first empty, then matter
+    tensor([0.00, 0.27, 0.73])
     """
     optical = F.softplus(midpoints(density) - 1) * depths.diff(dim=-1)
     before = optical.cumsum(dim=-1) - optical

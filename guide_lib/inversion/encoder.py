@@ -1,8 +1,5 @@
 """An inversion encoder: the latent of a photo in one pass (in the spirit of e4e and GOAE).
 
-    encoder = load_encoder()
-    ws = encoder(photo)                                      # [N, 23, 512]
-
 Like e4e (Tov et al. 2021, arXiv 2102.02766) and GOAE (Yuan et al. 2023, ICCV), the answer is built in two parts: a
 base code, the same for all rows, and small offsets for the coarse, middle and fine rows, each read off a feature map
 of matching depth. The backbone starts as SFace's and is trained on; data/recipes/encoder.py trains it.
@@ -45,6 +42,10 @@ class Encoder(nn.Module):
 
     No layer behaves differently in training and in evaluation: the backbone's batch normalisations are folded into
     its convolutions and there is no dropout, so the same photo always has the same code.
+
+    >>> encoder = Encoder(w_avg=torch.zeros(1, 23, 512)).eval()                # `load_encoder` gives the trained one
+    >>> list(encoder(photo).shape)
+    [1, 23, 512]
     """
 
     # Name of the backbone's layer, its channels, and how many rows its offsets serve, from the last to the first row.
@@ -92,7 +93,7 @@ class Encoder(nn.Module):
 
 
 def load_encoder(device: torch.device | str | None = None) -> Encoder:
-    """The shipped encoder, for `mobilestylegan-ffhq`."""
+    """The shipped encoder, for `mobilestylegan-ffhq`, frozen, on `device` (the CPU by default)."""
     state = load_file(shipped("mobilestylegan-ffhq-encoder.safetensors"))
     encoder = Encoder(state["w_avg"].float())
     encoder.load_state_dict(state)

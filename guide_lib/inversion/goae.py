@@ -1,8 +1,5 @@
 """GOAE (Yuan et al., ICCV 2023), the inversion encoder of the paper's setting: a photo's latent in one pass.
 
-    encoder = load_goae()
-    w_u = encoder.latents(photo, generator.w_avg)            # [N, 14, 512]
-
 A SwinV2 backbone is tapped at four depths. Its output gives one base code for all rows; the tokens before the last
 stage ask the earlier taps for offsets: rows 1 to 3 the coarse one, 4 to 6 the middle one, 7 to 13 the fine one.
 """
@@ -97,7 +94,11 @@ class GOAE(nn.Module):
 
 
 def summary(tokens: Tensor, spatial: nn.Module, channel: nn.Module) -> Tensor:
-    """[N, 64, 1024] -> [N, rows, 512]: mixtures of the tokens, each with the maximum over all of them added."""
+    """[N, 64, 1024] -> [N, rows, 512]: mixtures of the tokens, each with the maximum over all of them added.
+
+    >>> list(summary(torch.randn(2, TOP_TOKENS, TOP), spatial=head(TOP_TOKENS, 3), channel=head(TOP, W_DIM)).shape)
+    [2, 3, 512]
+    """
     return channel(spatial(tokens.mT).mT + tokens.amax(dim=1, keepdim=True))
 
 

@@ -1,7 +1,8 @@
 """Every way from a photo to a latent behind one call: encoder, optimisation, pivotal tuning, and what they share.
 
-    stages = invert_by("refine", networks, photos, folder)   # {"encoder": ..., "W+": ...}
-    stages["W+"].ws                                          # [N, rows, w_dim]
+>>> stages = invert_by(with_steps("optimise", 2), networks, photo, tmp_path)
+>>> {name: list(stage.ws.shape) for name, stage in stages.items()}
+{'W': [1, 3, 6], 'W+': [1, 3, 6]}
 
 A method is a place to start, the steps of optimisation and, perhaps, a tuning of the generator. Each leaves its
 stages, in order; the last one is its answer.
@@ -34,7 +35,11 @@ TUNED = "tuned/"  # marks the weights of a tuned generator among the tensors on 
 
 @dataclass(frozen=True)
 class Method:
-    """Start at the encoder's answer or at the mean latent, optimise, then tune the generator or leave it."""
+    """Start at the encoder's answer or at the mean latent, optimise, then tune the generator or leave it.
+
+    encoder: start at the encoder's answer. optimisation: 0 steps in both spaces leave that out. tuning: None leaves
+    the generator as it is.
+    """
 
     encoder: bool
     optimisation: InversionSettings
@@ -50,7 +55,14 @@ METHODS = {
 
 
 def with_steps(method: str, steps_w_plus: int) -> Method:
-    """A method of `METHODS` with another number of steps in W+. Raises GuideError for an unknown method."""
+    """A method of `METHODS` with another number of steps in W+. Raises GuideError for an unknown method.
+
+    >>> with_steps("refine", 20).optimisation.steps_w_plus
+    20
+    >>> with_steps("best", 20)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: There is no inversion method 'best'; choose one of: encoder, refine, optimise, pivotal.
+    """
     known = _named(method)
     return replace(known, optimisation=replace(known.optimisation, steps_w_plus=steps_w_plus))
 
@@ -75,6 +87,10 @@ def invert_by(
 
     Raises:
         GuideError: unknown method; an encoder for another generator; a loss that is not finite.
+
+    >>> stages = invert_by(Method(False, InversionSettings(steps_w=2, steps_w_plus=0)), networks, photo, tmp_path)
+    >>> list(stages), len(list(tmp_path.glob("inversion-16-*.safetensors")))
+    (['W'], 1)
     """
     method = _named(method)
     if method.encoder:
@@ -87,7 +103,12 @@ def invert_by(
 
 
 def reconstructions(networks: Networks, photos: Tensor, stages: dict[str, Stage]) -> dict[str, Reconstruction]:
-    """Each stage's pictures of the photos, and how close they come."""
+    """Each stage's pictures of the photos [N, 3, S, S], and how close they come.
+
+    >>> stages = {"start": Stage(generator.w_avg, 0.0, generator), "person": Stage(w_u, 0.0, generator)}
+    >>> {name: round(r.judge.item(), 2) for name, r in reconstructions(networks, photo, stages).items()}
+    {'start': -0.75, 'person': 1.0}
+    """
     return {
         name: reconstruction(stage.generator, stage.ws, photos, networks.judge, networks.perceptual)
         for name, stage in stages.items()
@@ -125,7 +146,11 @@ def _stages(method: Method, networks: Networks, photos: Tensor, encoder: Encoder
 
 @torch.no_grad()
 def encoded(encoder: Encoder, generator: Generator, photos: Tensor) -> tuple[Tensor, float]:
-    """The encoder's codes [N, rows, w_dim], photo by photo, and the seconds for all."""
+    """The encoder's codes [N, rows, w_dim], photo by photo, and the seconds for all.
+
+    Raises:
+        GuideError: the encoder's codes have another shape than the generator's.
+    """
     if encoder.w_avg.shape != generator.w_avg.shape:
         raise GuideError("The encoder belongs to mobilestylegan-ffhq; invert by 'optimise' with another generator.")
     encoder(photos[:1])  # the first pass of a network sets things up

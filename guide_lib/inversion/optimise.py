@@ -1,6 +1,9 @@
 """Find the latents that draw photographs (step 1 of GUIDE): optimisation in W, then in W+.
 
-    w_u = invert(generator, photo, perceptual=lpips, embedder=embedder)     # [1, rows, w_dim]
+>>> w_u = invert(generator, photo, perceptual=perceptual, embedder=embedder)
+>>> mean, found = (perceptual(generator.picture(ws), photo).item() for ws in (generator.w_avg, w_u))
+>>> found < 0.1 * mean
+True
 
 W holds one vector for all layers and stays close to what the generator knows; W+ holds one for each layer and
 comes closer to the photo (Abdal et al. 2019, arXiv 1904.03189). Many photos are one batch: each has its own loss, and
@@ -26,12 +29,15 @@ from guide_lib.perception.perceptual import LPIPS
 
 @dataclass(frozen=True)
 class InversionSettings:
-    """Steps in each space (0 skips it), Adam's learning rate at the start of W, the weights of the loss, early stop.
+    """Steps in each space, Adam's learning rate, the weights of the loss, early stop.
 
+    steps_w, steps_w_plus: 0 skips a space.
+    learning_rate: at the start of W; W+ starts with half of it, and both fall to 0 along a cosine.
+    perceptual, pixel, identity: weights of LPIPS, of the pixels' mean square error, and of 1 - cosine.
     anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
         faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
-    patience: a photo stops in a space once its best loss has not fallen by the share `tolerance` for this many
-        steps; None never stops early.
+    patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
+        `patience` steps; None never stops early.
     """
 
     steps_w: int = 80
@@ -49,8 +55,8 @@ class InversionSettings:
 class InversionStep:
     """One finished step of all photos.
 
-    index counts from 1; total is the most it can reach; space is "W" or "W+". loss: [N] on the CPU, each photo's
-    before the step. ws: [N, rows, w_dim], the codes after it, without a graph.
+    index, total: its number, counted from 1, and the most it can reach. space: "W" or "W+". loss: [N] on the CPU, each
+    photo's before the step. ws: [N, rows, w_dim], the codes after it, without a graph. seconds: what it took.
     """
 
     index: int
@@ -93,6 +99,14 @@ def inversion_steps(
 
     Raises:
         GuideError: `start` has another shape, or a loss is not finite.
+
+    >>> settings = InversionSettings(steps_w=2, steps_w_plus=2)
+    >>> for step in inversion_steps(generator, photo, settings, perceptual=perceptual, embedder=embedder):
+    ...     print(step.index, step.space, "one row" if torch.equal(step.ws[:, 0], step.ws[:, 1]) else "rows differ")
+    1 W one row
+    2 W one row
+    3 W+ rows differ
+    4 W+ rows differ
     """
     s = settings or InversionSettings()
     objective = _PhotoLoss(generator, photos, s, perceptual, embedder)
@@ -119,6 +133,10 @@ def inversion_loss(
 
     perceptual, pixel: LPIPS and mean square error, [N]; cosine: of the two identities, [N]; way: code - anchor,
     [N, 1 or rows, w_dim].
+
+    >>> lpips, pixel, cosine, way = torch.tensor([0.4]), torch.tensor([0.1]), torch.tensor([0.8]), torch.ones(1, 3, 6)
+    >>> inversion_loss(lpips, pixel, cosine, way, InversionSettings())       # 0.4 + 0.3 * 0.1 + 0.3 * 0.2 + 0.01 * 1
+    tensor([0.5])
     """
     s = settings
     loss = s.perceptual * perceptual + s.pixel * pixel + s.identity * (1 - cosine)
@@ -126,7 +144,14 @@ def inversion_loss(
 
 
 def starting_codes(generator: Generator, photos: Tensor, start: Tensor | None = None) -> Tensor:
-    """`start`, or w_avg for each of the N photos: [N, rows, w_dim]. Raises GuideError if `start` has another shape."""
+    """`start`, or w_avg for each of the N photos: [N, rows, w_dim]. Raises GuideError if `start` has another shape.
+
+    >>> list(starting_codes(generator, photo.expand(4, -1, -1, -1)).shape)
+    [4, 3, 6]
+    >>> starting_codes(generator, photo, start=w_u[:, :1])
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: The codes to start from have the shape [1, 1, 6]; give one of [1, 3, 6].
+    """
     if start is None:
         return generator.w_avg.expand(len(photos), -1, -1).clone()
     expected = [len(photos), generator.rows, generator.w_dim]

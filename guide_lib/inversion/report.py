@@ -1,6 +1,9 @@
 """The photos of one person beside what their latents draw, into a folder.
 
-invert_person("refine", networks, person.names, person.photos, Path("runs/inversion"))
+>>> from guide_lib.inversion import with_steps
+>>> summary = invert_person(with_steps("optimise", 2), networks, ["ada.jpg"], photo, tmp_path)
+>>> list(summary), sorted(path.name for path in tmp_path.glob("inversion.*"))
+(['W', 'W+'], ['inversion.png', 'inversion.safetensors'])
 """
 
 from __future__ import annotations

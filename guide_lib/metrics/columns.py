@@ -1,8 +1,11 @@
 """Every number that a row or a report holds, declared once: its name, what it is, its better side, bounds and format.
 
-    METRICS["retention"].heading                             # 'retention (higher)'
-    METRICS["retention"].holds(1.7)                          # False: a cosine
-    METRICS["accepted_w_u"].interval([0, 0, 0, 0, 0, 0])     # 0 of 6 people, at most 0.459
+>>> METRICS["retention"].heading
+'retention (higher)'
+>>> METRICS["retention"].holds(1.7)                          # it is a cosine
+False
+>>> print(METRICS["accepted_w_u"].interval([0, 0, 0, 0, 0, 0]))     # nobody of six is no proof
+0.000 [0.000, 0.459]
 
 Tables, charts, pages and the check of stored rows read it, so nothing about a metric is said a second time.
 """

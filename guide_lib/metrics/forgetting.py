@@ -1,7 +1,9 @@
 """Is the person gone from every side? ID over views, ID_others, acceptance by the judge, identity collapse.
 
-    result = measure_forgetting(student, generator, w_u, directions, judge)
-    result.id, result.id_others, result.accepted
+>>> directions = {name: torch.randn(6, generator=rng) / 10 for name in ("yaw", "pitch", "smile")}
+>>> result = measure_forgetting(student, generator, w_u, directions, judge)
+>>> f"ID {result.id:.1f}, ID_others {result.id_others:.1f}", result.accepted < 1
+('ID 0.4, ID_others 0.3', True)
 
 A generator in three dimensions has cameras: its views are `judging_views()`. A flat one has none: its views are moves
 along the yaw direction in W (`guide_lib.generators.directions`), and other pictures of the same person are moves along
@@ -50,12 +52,21 @@ class Forgetting:
 
 
 def yaw_views(w: Tensor, directions: Mapping[str, Tensor]) -> Tensor:
-    """One code [1, rows, w_dim] turned to each of `YAWS`: [11, rows, w_dim]."""
+    """One code [1, rows, w_dim] turned to each of `YAWS`: [11, rows, w_dim].
+
+    >>> views = yaw_views(w_u, {"yaw": torch.ones(6)})
+    >>> (views - w_u)[:, 0, 0]                            # degrees, with a direction of ones
+    tensor([-15., -12.,  -9.,  -6.,  -3.,   0.,   3.,   6.,   9.,  12.,  15.])
+    """
     return move(w.expand(len(YAWS), -1, -1), directions["yaw"], torch.tensor(YAWS, dtype=torch.float32))
 
 
 def other_pictures(w: Tensor, directions: Mapping[str, Tensor]) -> Tensor:
-    """Codes of other pictures of the person of `w` [1, rows, w_dim]: one for each of `OTHER_PICTURES`."""
+    """Codes of other pictures of the person of `w` [1, rows, w_dim]: one for each of `OTHER_PICTURES`.
+
+    >>> list(other_pictures(w_u, {"yaw": torch.ones(6), "pitch": torch.ones(6), "smile": torch.ones(6)}).shape)
+    [6, 3, 6]
+    """
     moved = []
     for amounts in OTHER_PICTURES:
         picture = w
@@ -78,6 +89,10 @@ def measure_forgetting(
 
     directions: name -> [w_dim], for a generator without cameras; None looks through the generator's cameras.
     others: [N, rows, w_dim], the inversions of other photos of the person; left out, moves of w_u stand for them.
+
+    >>> result = measure_forgetting(generator, generator, w_u, None, judge)   # nobody was erased
+    >>> round(result.id, 3), result.accepted, result.id_others
+    (1.0, 1.0, None)
     """
     if directions is not None:
         w_u, others = yaw_views(w_u, directions), other_pictures(w_u, directions) if others is None else others
@@ -105,6 +120,13 @@ def acceptance_threshold(impostors: Tensor, rate: float = 1e-3) -> float:
 
     Raises:
         ValueError: there are too few scores to see a share that small.
+
+    >>> threshold = acceptance_threshold(torch.arange(10) / 10, rate=0.2)
+    >>> (torch.arange(10) / 10 >= threshold).sum()        # 2 of 10
+    tensor(2)
+    >>> acceptance_threshold(torch.arange(10) / 10, rate=0.01)
+    Traceback (most recent call last):
+    ValueError: 10 scores cannot show a rate of 0.01; give at least 100
     """
     if len(impostors) * rate < 1:
         raise ValueError(f"{len(impostors)} scores cannot show a rate of {rate}; give at least {round(1 / rate)}")
@@ -114,7 +136,12 @@ def acceptance_threshold(impostors: Tensor, rate: float = 1e-3) -> float:
 
 
 def impostor_cosines(embeddings: Tensor, people: Tensor | None = None) -> Tensor:
-    """The cosines of all pairs of different people, [pairs]; embeddings: [N, D], unit; people: [N], who is who."""
+    """The cosines of all pairs of different people, [pairs]; embeddings: [N, D], unit; people: [N], who is who.
+
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
+    >>> impostor_cosines(embeddings), impostor_cosines(embeddings, people=torch.tensor([0, 0, 1]))
+    (tensor([1.000, 0.600, 0.600]), tensor([0.600, 0.600]))
+    """
     people = torch.arange(len(embeddings)) if people is None else people
     first, second = torch.triu_indices(len(embeddings), len(embeddings), offset=1)
     cosines = embeddings @ embeddings.T
@@ -123,5 +150,9 @@ def impostor_cosines(embeddings: Tensor, people: Tensor | None = None) -> Tensor
 
 
 def identity_collapse(embeddings: Tensor) -> float:
-    """Do erased people become one face? The mean cosine between what every two of them became; [K >= 2, D], unit."""
+    """Do erased people become one face? The mean cosine between what every two of them became; [K >= 2, D], unit.
+
+    >>> identity_collapse(torch.eye(3)), identity_collapse(torch.eye(3)[[0, 0, 0]])   # three faces; one
+    (0.0, 1.0)
+    """
     return impostor_cosines(embeddings).mean().item()

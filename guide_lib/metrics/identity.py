@@ -1,7 +1,8 @@
 """What was forgotten and what was kept, measured by a face recogniser that the training never saw.
 
-report = evaluate(student, generator, w_u, others, judge, perceptual)
-report.id, report.retention
+>>> report = evaluate(student, generator, w_u, generator.sample(8, rng), judge, perceptual)
+>>> report.id < report.retention                          # the person changed more than the others
+True
 
 And, before that, how well an inversion shows its photo: `reconstruction`.
 """
@@ -47,6 +48,7 @@ class Report:
     undetected: int
 
     def as_dict(self) -> dict[str, float | int]:
+        """Every figure by its name, as metrics.json has it."""
         return asdict(self)
 
 
@@ -66,25 +68,42 @@ class Reconstruction:
 
 @torch.no_grad()
 def render(generator: Generator, ws: Tensor, view: View | None = None) -> Tensor:
-    """Pictures [N, 3, S, S] on the CPU, a few at a time; from the front if no view is given."""
+    """Pictures [N, 3, S, S] on the CPU, a few at a time; from the front if no view is given.
+
+    >>> list(render(generator, generator.sample(5, rng)).shape)
+    [5, 3, 16, 16]
+    """
     return torch.cat([generator.picture(chunk, view).cpu() for chunk in ws.split(BATCH)])
 
 
 @torch.no_grad()
 def identity_similarity(judge: Embedder, images_a: Tensor, images_b: Tensor) -> tuple[Tensor, int]:
-    """Cosine [N] of each pair's identities, faces detected and aligned; and how many faces were not found."""
+    """Cosine [N] of each pair's identities, faces detected and aligned; and how many faces were not found.
+
+    >>> cosine, undetected = identity_similarity(judge, photo, torch.zeros(1, 3, 16, 16))    # an empty picture
+    >>> list(cosine.shape), undetected
+    ([1], 1)
+    """
     (a, found_a), (b, found_b) = judge.embed_faces(images_a), judge.embed_faces(images_b)
     return identity_cosine(a, b), int((~found_a).sum() + (~found_b).sum())
 
 
 def accept_rates(same: Tensor, different: Tensor, threshold: float) -> tuple[float, float]:
-    """The shares of cosines at or above `threshold`: of pairs of one person, and of pairs of two (a wrong accept)."""
+    """The shares of cosines at or above `threshold`: of pairs of one person, and of pairs of two (a wrong accept).
+
+    >>> accept_rates(same=torch.tensor([0.9, 0.7, 0.5, 0.3]), different=torch.tensor([0.5, 0.1]), threshold=0.5)
+    (0.75, 0.5)
+    """
     return (same >= threshold).double().mean().item(), (different >= threshold).double().mean().item()
 
 
 @torch.no_grad()
 def perceptual_distance(perceptual: LPIPS, images_a: Tensor, images_b: Tensor, device: torch.device) -> Tensor:
-    """LPIPS [N] of each pair on the CPU, a few at a time."""
+    """LPIPS [N] of each pair on the CPU, a few at a time.
+
+    >>> perceptual_distance(perceptual, photo, photo, torch.device("cpu"))
+    tensor([0.])
+    """
     pairs = zip(images_a.split(BATCH), images_b.split(BATCH), strict=True)
     return torch.cat([perceptual(a.to(device), b.to(device)).cpu() for a, b in pairs])
 
@@ -92,7 +111,12 @@ def perceptual_distance(perceptual: LPIPS, images_a: Tensor, images_b: Tensor, d
 def reconstruction(
     generator: Generator, ws: Tensor, photos: Tensor, judge: Embedder, perceptual: LPIPS
 ) -> Reconstruction:
-    """Compare what ws [N, rows, w_dim] draw with the aligned photos [N, 3, S, S] in [-1, 1], any S."""
+    """Compare what ws [N, rows, w_dim] draw with the aligned photos [N, 3, S, S] in [-1, 1], any S.
+
+    >>> found = reconstruction(generator, w_u, photo, judge, perceptual)
+    >>> found.judge, found.lpips, found.undetected
+    (tensor([1.000]), tensor([0.]), 0)
+    """
     pictures, photos = render(generator, ws), photos.cpu()
     cosines, undetected = identity_similarity(judge, photos, pictures)
     lpips = perceptual_distance(
@@ -116,6 +140,10 @@ def evaluate(
 
     The person is seen from all `views` (`generator.judging_views()` are GUIDE's), the others from the front. Whoever
     reaches `threshold` is retained; the default is that of the judge that ships.
+
+    >>> report = evaluate(generator, generator, w_u, generator.sample(8, rng), judge, perceptual)  # nobody was erased
+    >>> round(report.id, 3), round(report.retention_min, 3), report.lpips_others, report.others
+    (1.0, 1.0, 0.0, 8)
     """
     before, after = (
         torch.cat([*(render(network, w_u, view) for view in views), render(network, others)])

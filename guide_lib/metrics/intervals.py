@@ -1,8 +1,9 @@
 """Means over people with 95 % intervals: people differ far more than seeds do, so people are the sample.
 
-    interval = mean_interval([0.05, -0.2, 0.1])
-    print(f"{interval.mean:.2f}, at most {interval.high:.2f}")
-    print(share_interval([0, 0, 0, 0, 0, 0]))                # 0.000 [0.000, 0.459]
+>>> print(mean_interval([0.1, -0.2, 0.05, 0.3, 0.15]))
+0.080 [-0.146, 0.306]
+>>> print(share_interval([0, 0, 0, 0, 0, 0]))
+0.000 [0.000, 0.459]
 
 A share has an exact interval, which says something even where nothing was seen; a mean of few people has Student's,
 one of many the bootstrap's, which would be far too narrow for few (of three people it is about least to largest).
@@ -26,6 +27,11 @@ class Interval:
     """The mean of a metric over people and its interval; low and high are None where the values cannot give any.
 
     `f"{interval:.1f}"` formats all three numbers, `str` takes three decimals.
+
+    mean: over the people. low, high: the interval's ends, None where one person cannot give any. people: how many.
+
+    >>> str(Interval(0.21, 0.15, 0.28, people=16)), str(Interval(0.21, None, None, people=1))
+    ('0.210 [0.150, 0.280]', '0.210')
     """
 
     mean: float
@@ -97,6 +103,10 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, resamples: int 
 
     Raises:
         ValueError: there is no value.
+
+    >>> interval = bootstrap_mean([0.1, 0.2, 0.3], level=0.9)
+    >>> interval.people, 0.1 <= interval.low < interval.mean < interval.high <= 0.3
+    (3, True)
     """
     sample = _sample(values)
     if np.ptp(sample) == 0:

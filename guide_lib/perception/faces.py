@@ -1,7 +1,10 @@
 """Find faces in a photo and align them as the FFHQ pictures are aligned (Karras et al. 2019, section A).
 
-    faces = detect_faces(photo)                              # left to right
-    picture = align(photo, size=512, face=0)                 # [1,3,512,512] in [-1,1]
+>>> from guide_lib.assets import shipped
+>>> photo = Image.open(shipped("portrait.png"))
+>>> faces = detect_faces(photo)                              # left to right
+>>> len(faces), list(align(photo, size=256, face=0).shape)
+(1, [1, 3, 256, 256])
 
 Points are in pixels, (x, y), with the centre of the top left pixel at (0, 0). An affine map is a 2x3 matrix
 that takes points of the input picture to points of the output picture.
@@ -28,8 +31,14 @@ CENTRE, ZOOM = 0.113, 0.979
 
 @dataclass(frozen=True)
 class Face:
-    """One detection. box: (left, top, right, bottom) px; landmarks: [5,2] px, the eye centres, the tip of the
-    nose and the corners of the mouth, each pair left to right as seen in the picture; confidence in [0,1]."""
+    """One detection.
+
+    box: (left, top, right, bottom) px. landmarks: [5,2] px, the eye centres, the tip of the nose and the corners of the
+    mouth, each pair left to right as seen in the picture. confidence: in [0,1].
+
+    >>> Face((10.0, 20.0, 90.0, 130.0), np.zeros((5, 2)), 0.99).width
+    80.0
+    """
 
     box: tuple[float, float, float, float]
     landmarks: np.ndarray
@@ -90,7 +99,11 @@ def find_landmarks(images: Tensor, device: str = "cpu") -> tuple[np.ndarray, np.
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """[N,3,H,W] in [-1,1] -> [N,H,W,3] uint8."""
+    """[N,3,H,W] in [-1,1] -> [N,H,W,3] uint8.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.2, 1.5]).view(1, 3, 1, 1))
+    array([[[[  0, 153, 255]]]], dtype=uint8)
+    """
     levels = (images.detach().float().clamp(-1, 1) + 1) * 127.5
     return levels.round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
@@ -103,6 +116,11 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, scale and shift [2,3] that take source [K,2] to target [K,2] with least squared error.
 
     Points as complex numbers: target = a source + b, where a is a turn and a scale, b a shift.
+
+    >>> source = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> similarity_transform(source, 2 * source + [5, 7])
+    array([[ 2., -0.,  5.],
+           [ 0.,  2.,  7.]])
     """
     z, t = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
     z0, t0 = z.mean(), t.mean()
@@ -115,6 +133,10 @@ def rescale_input(matrix: np.ndarray, designed_for: int, size: int) -> np.ndarra
     """The same crop for an input of `size` px where `matrix` expects `designed_for` px.
 
     Pixel centres are half a pixel inside: x_designed = (x + 0.5) designed_for / size - 0.5.
+
+    >>> rescale_input(np.array([[1.0, 0, 0], [0, 1.0, 0]]), designed_for=512, size=256)
+    array([[2. , 0. , 0.5],
+           [0. , 2. , 0.5]])
     """
     ratio = designed_for / size
     to_designed = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])
@@ -126,6 +148,10 @@ def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_m
 
     images: [N,3,H,W]. matrix: [2,3] for all or [N,2,3], input pixels to output pixels. Returns
     [N,3,size,size]. When the map shrinks by s, each output pixel is the mean of ceil(s)^2 bilinear samples.
+
+    >>> ramp = torch.arange(4.0).expand(1, 3, 4, 4)
+    >>> fixed_crop(ramp, np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]), size=2)[0, 0].tolist()      # the middle
+    [[1.0, 2.0], [1.0, 2.0]]
     """
     forward = torch.as_tensor(np.asarray(matrix), dtype=torch.float64).reshape(-1, 2, 3)
     shrink = torch.linalg.det(forward[:, :, :2]).abs().rsqrt()
@@ -171,7 +197,12 @@ def ffhq_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
 
 
 def ffhq_square(landmarks: np.ndarray) -> np.ndarray:
-    """What `ffhq_matrix` cuts out of the photo: four corners [4,2] px, clockwise from the face's top left."""
+    """What `ffhq_matrix` cuts out of the photo: four corners [4,2] px, clockwise from the face's top left.
+
+    >>> five = np.array([[40.0, 50.0], [60.0, 50.0], [50.0, 60.0], [43.0, 70.0], [57.0, 70.0]])    # upright
+    >>> ffhq_square(five).round().tolist()
+    [[11.0, 13.0], [89.0, 13.0], [89.0, 91.0], [11.0, 91.0]]
+    """
     matrix = ffhq_matrix(landmarks, 1)
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     return (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
@@ -183,6 +214,10 @@ def align(photo: Image.Image, size: int = 512, face: int | None = None) -> Tenso
     `face` counts the faces from left to right and is needed only where there are several. What lies outside
     the photo is filled by reflection. Raises GuideError when there is no face, several and none chosen, no
     such face, or when the face is narrower than 40 px.
+
+    >>> align(Image.new("RGB", (100, 100), "grey"))
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: No face found in the photo; use a sharp, well-lit photo of a face seen from the front.
     """
     chosen = _choose(detect_faces(photo), face, photo.info.get("name", "the photo"))
     return cut_out(photo, refine_landmarks(photo, chosen.landmarks), size)

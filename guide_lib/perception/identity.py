@@ -1,9 +1,6 @@
 """Who is in the picture: one network for the loss and an independent one that judges.
 
-    embedder = load_embedder("sface")                        # differentiable, seen by the loss
-    judge = load_judge("dlib")                               # only ever used to measure
-    identity_cosine(judge.embed_faces(a)[0], judge.embed_faces(b)[0])        # [N]
-
+`load_embedder("sface")` is differentiable and seen by the loss, `load_judge("dlib")` is only ever used to measure.
 The paper's track has two more, whose files are downloaded by hand: `load_embedder("arcface")`, its loss, and
 `load_judge("facenet")`.
 
@@ -231,7 +228,12 @@ class ArcFaceEmbedder(Embedder):
 
 
 def load_embedder(name: str = "sface", device: torch.device | str | None = None) -> Embedder:
-    """The recogniser of the loss: "sface" or "arcface". Raises GuideError for an unknown name or a missing file."""
+    """The recogniser of the loss: "sface" or "arcface". Raises GuideError for an unknown name or a missing file.
+
+    >>> load_embedder("dlib")                             # a judge is never in a loss
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: There is no identity embedder named 'dlib'; choose one of: sface, arcface.
+    """
     _check_name(name, ("sface", "arcface"), "identity embedder")
     if name == "arcface":
         network = load_network("arcface-ir-se50")
@@ -262,5 +264,9 @@ def _check_name(name: str, known: tuple[str, ...], what: str) -> None:
 
 
 def identity_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine between the embeddings a and b, each [N,D] -> [N] in [-1,1]; 1 is the same person."""
+    """Cosine between the embeddings a and b, each [N,D] -> [N] in [-1,1]; 1 is the same person.
+
+    >>> identity_cosine(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+    tensor([1.0, 0.6])
+    """
     return F.cosine_similarity(a, b, dim=-1)

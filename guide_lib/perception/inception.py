@@ -1,8 +1,5 @@
 """Inception v3 as FID uses it: pictures to 2048 numbers (Szegedy et al. 2016; Heusel et al. 2017, arXiv 1706.08500).
 
-    inception = load_inception()
-    features = inception(images)                             # [N, 2048]
-
 FID is defined by one file of weights, TensorFlow's of 2015, whose average pools do not count the padding and whose
 last block takes a maximum instead. The file comes as a TorchScript archive; only its numbers are read (see
 `guide_lib.readers.torchscript`), and the network below is written here from the architecture.
@@ -94,7 +91,11 @@ def block_17(width: int) -> Mixed:
 
 
 def reduce_to_17() -> Mixed:
-    """35 x 35 to 17 x 17."""
+    """35 x 35 to 17 x 17.
+
+    >>> list(reduce_to_17()(torch.zeros(1, 288, 35, 35)).shape)
+    [1, 768, 17, 17]
+    """
     return Mixed(
         conv=Convolution(288, 384, 3, 2, pad=False),
         tower=_tower(Convolution(288, 64, 1), Convolution(64, 96, 3), Convolution(96, 96, 3, 2, pad=False)),
@@ -168,7 +169,7 @@ class Inception(nn.Sequential):
 
 
 def load_inception(device: torch.device | str | None = None) -> Inception:
-    """The network of FID, frozen; fetched once."""
+    """The network of FID, frozen; fetched once. Pictures [N, 3, S, S] in [-1, 1] -> features [N, 2048]."""
     inception = Inception()
     inception.load_state_dict(load_file(fetch("inception-fid")), strict=True)
     return inception.to(device, memory_format=torch.channels_last)  # a third faster on a CPU, the same numbers

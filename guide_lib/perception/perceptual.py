@@ -1,8 +1,10 @@
 """LPIPS, the perceptual distance of Zhang et al. 2018, with its real backbones.
 
-    lpips = load_lpips("alex")
-    lpips(image_a, image_b)                                  # [N]
-    lpips.distance(lpips.features(image_a), cached_b)        # the same, one side computed once
+>>> target = student.picture(w_u)
+>>> whole = perceptual(photo, target)                        # `load_lpips("alex")` gives the real one
+>>> seen = perceptual.features(target)                       # the same, one side looked at once
+>>> torch.equal(perceptual.distance(perceptual.features(photo), seen), whole)
+True
 
 The `lpips` package ships the learned heads only and would download the ImageNet backbones through
 torchvision. Here the backbones come from `guide_lib.assets` and everything is frozen.
@@ -62,7 +64,12 @@ class LPIPS(nn.Module):
 
 
 def load_lpips(net: str = "alex", device: torch.device | str | None = None) -> LPIPS:
-    """LPIPS with AlexNet (`alex`, fast) or VGG16 (`vgg`, as in the paper). GuideError for another name."""
+    """LPIPS with AlexNet (`alex`, fast) or VGG16 (`vgg`, as in the paper). GuideError for another name.
+
+    >>> load_lpips("resnet")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: Unknown LPIPS network 'resnet'; choose one of: alex, vgg.
+    """
     if net not in NETS:
         raise GuideError(f"Unknown LPIPS network '{net}'; choose one of: {', '.join(NETS)}.")
     import lpips

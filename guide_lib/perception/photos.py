@@ -1,8 +1,6 @@
 """From files to pictures: one photo, or a folder of photos of one person.
 
-    photo = load_photo("me.jpg")                             # as it looks in a viewer, RGB
-    names, photos, skipped = load_person("photos/ada")       # everything in the folder, aligned: [N,3,512,512]
-
+`load_photo("me.jpg")` is as it looks in a viewer, RGB; `load_person("photos/ada")` aligns everything in the folder.
 Whatever is wrong with a file ends in one sentence that says what to do about it.
 """
 
@@ -26,8 +24,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 
 class Album(NamedTuple):
-    """Photos of one person. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the order of `names`; skipped: for
-    every other file of the folder, the sentence that says why."""
+    """Photos of one person.
+
+    names: of the files. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the same order. skipped: for every other
+    file of the folder, the sentence that says why.
+    """
 
     names: list[str]
     photos: Tensor
@@ -39,6 +40,14 @@ def load_photo(path: str | Path) -> Image.Image:
 
     Of an animation the first picture. Raises GuideError when the file is missing, cannot be opened, is not a
     picture, or is smaller than 64 px.
+
+    >>> Image.new("RGBA", (4000, 1000)).save(tmp_path / "clear.png")         # all transparent
+    >>> photo = load_photo(tmp_path / "clear.png")
+    >>> photo.mode, photo.size, photo.getpixel((0, 0))
+    ('RGB', (2048, 512), (255, 255, 255))
+    >>> load_photo("nowhere.jpg")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: There is no photo at nowhere.jpg; check the path.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -61,6 +70,13 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
 
     Raises:
         GuideError: there is no such folder, it cannot be read, or no file of it can be used.
+
+    >>> from guide_lib.assets import shipped
+    >>> Image.open(shipped("portrait.png")).save(tmp_path / "ada.png")
+    >>> _ = (tmp_path / "notes.txt").write_text("not a photo")
+    >>> album = load_person(tmp_path, size=128)
+    >>> album.names, list(album.photos.shape), list(album.skipped)
+    (['ada.png'], [1, 3, 128, 128], ['notes.txt'])
     """
     folder, faces = Path(folder), faces or {}
     names, photos, skipped = [], [], {}
@@ -77,7 +93,11 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
 
 
 def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
-    """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: detectors overlook faces in small pictures."""
+    """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: detectors overlook faces in small pictures.
+
+    >>> enlarged(np.zeros((112, 92), np.uint8)).size
+    (368, 448)
+    """
     grey = Image.fromarray(pixels)
     return grey.resize((times * grey.width, times * grey.height), Image.Resampling.LANCZOS).convert("RGB")
 

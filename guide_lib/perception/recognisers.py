@@ -1,7 +1,5 @@
 """The recognisers of the paper's track; their files are downloaded by hand (see `guide_lib.assets.official`).
 
-    network = load_network("arcface-ir-se50")                # [N, 3, 112, 112] -> [N, 512]
-
 ArcFace: Deng et al. 2019 (arXiv 1801.07698), an improved ResNet-50 with squeeze and excitation, as in the paper's loss.
 FaceNet: the Inception-ResNet v1 of facenet-pytorch, trained on VGGFace2. Both take RGB in [-1, 1].
 """
@@ -22,7 +20,12 @@ SQUEEZE = 16
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a number in (0, 1) that depends on the means of all (Hu et al. 2018)."""
+    """Scale each channel by a number in (0, 1) that depends on the means of all (Hu et al. 2018).
+
+    >>> x = torch.ones(2, 64, 7, 7)
+    >>> SqueezeExcitation(64)(x).shape == x.shape
+    True
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,6 +1,8 @@
 """SwinV2 (Liu et al. 2022, arXiv 2111.09883): attention in windows that shift from block to block.
 
-    taps = SwinV2(SwinConfig())(images)                      # what enters each stage, and the output
+>>> config = SwinConfig(size=32, width=8, depths=(2, 2), heads=(1, 2), window=4, pretrained=(4, 4))
+>>> [list(tap.shape) for tap in SwinV2(config)(torch.zeros(1, 3, 32, 32))]   # what enters each stage, and the output
+[[1, 64, 8], [1, 16, 16], [1, 16, 16]]
 
 Parameters and buffers carry the names of the authors' release, so its checkpoints load strictly. There is no
 dropout and no drop-path: this backbone is only evaluated, and must give one answer for one picture.
@@ -22,8 +24,12 @@ MASKED = -100.0  # added where two tokens are neighbours only because the pictur
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """Sizes; the defaults are those of GOAE's backbone. size: px of the square input. pretrained: the windows for
-    which the distances were once scaled."""
+    """Sizes; the defaults are those of GOAE's backbone.
+
+    size: px of the square input. patch: px of a token's side. width: channels in the first stage, doubled from stage to
+    stage. depths, heads: blocks and attention heads of each stage. window: tokens along a window's side. pretrained:
+    the windows for which the distances were once scaled.
+    """
 
     size: int = 256
     patch: int = 4
@@ -42,14 +48,23 @@ def log_distances(window: int, pretrained: int) -> Tensor:
 
 
 def pair_index(window: int) -> Tensor:
-    """Which of those offsets lies between two tokens of a window: [w^2, w^2]."""
+    """Which of those offsets lies between two tokens of a window: [w^2, w^2].
+
+    >>> pair_index(2)[0]                                  # from the first token to each of the four
+    tensor([4, 3, 1, 0])
+    """
     rows, columns = (part.flatten() for part in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij"))
     down, right = (x[:, None] - x[None] + window - 1 for x in (rows, columns))
     return down * (2 * window - 1) + right
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
-    """[N, H, W, C] -> [N * windows, w^2, C], row by row."""
+    """[N, H, W, C] -> [N * windows, w^2, C], row by row.
+
+    >>> windows = to_windows(torch.arange(16.0).view(1, 4, 4, 1), window=2)
+    >>> windows[1, :, 0].tolist(), from_windows(windows, size=4)[0, 0, :, 0].tolist()
+    ([2.0, 3.0, 6.0, 7.0], [0.0, 1.0, 2.0, 3.0])
+    """
     n, size, _, width = x.shape
     grid = x.reshape(n, size // window, window, size // window, window, width)
     return grid.transpose(2, 3).reshape(-1, window * window, width)

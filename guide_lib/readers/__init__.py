@@ -1,6 +1,10 @@
 """Restricted readers: turn pretrained files of eight formats into arrays, without running anything in them.
 
-    tensors = mobilestylegan_from_ir(mapping_xml, mapping_bin, synthesis_xml, synthesis_bin)
+>>> import pickle
+>>> array_pickle(pickle.dumps(print))                     # a pickle that would call something
+Traceback (most recent call last):
+guide_lib.errors.GuideError: This pickle file cannot be read (it asks for builtins.print, which no checkpoint
+needs); fetch the original file again.
 
 Every reader takes the bytes of its files, returns `dict[str, np.ndarray]` (C-contiguous, little-endian) and
 raises `GuideError` when the file is not exactly what it expects: a wrong name, shape, version tag or a byte

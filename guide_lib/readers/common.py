@@ -14,7 +14,12 @@ ZIP_ERRORS = (zipfile.BadZipFile, struct.error, OverflowError, EOFError, Runtime
 
 
 def refuse(format_name: str, reason: str) -> NoReturn:
-    """Raise `GuideError`: this file is not what it should be. What a file says of itself may hold line breaks."""
+    """Raise `GuideError`: this file is not what it should be. What a file says of itself may hold line breaks.
+
+    >>> refuse("PGM", "no P5 header")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: This PGM file cannot be read (no P5 header); fetch the original file again.
+    """
     reason = " ".join(reason.split())[:160]
     raise GuideError(f"This {format_name} file cannot be read ({reason}); fetch the original file again.")
 

@@ -35,6 +35,10 @@ def read_pgm(content: bytes) -> np.ndarray:
 
     A third of the ORL files were damaged by a text-mode copy before they were packaged; their header shows
     it, and it is undone here.
+
+    >>> read_pgm(b"P5 3 2 255 " + bytes([0, 50, 100, 150, 200, 250]))
+    array([[  0,  50, 100],
+           [150, 200, 250]], dtype=uint8)
     """
     header = _HEADER.match(content[:1024])
     expect(header is not None, "PGM", "no P5 header")

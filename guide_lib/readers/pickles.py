@@ -59,6 +59,10 @@ def array_pickle(content: bytes) -> Arrays:
     """The float32 arrays of a pickled nested dictionary, by their path `a/b/c`.
 
     No name in the file is imported or called. Raises `GuideError` at anything but arrays in dictionaries.
+
+    >>> import pickle
+    >>> array_pickle(pickle.dumps({"Conv_0": {"bias": np.float32([1, 2])}}, protocol=4))
+    {'Conv_0/bias': array([1., 2.], dtype=float32)}
     """
     file = io.BytesIO(content)
     tree = symbolic_pickle(file, _NAMES.__contains__)

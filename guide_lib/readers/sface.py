@@ -17,6 +17,9 @@ def dequantise_blocks(quantised: np.ndarray, scale: np.ndarray, zero: np.ndarray
     """ONNX DequantizeLinear with `block_size`: (quantised - zero) * scale, one scale per block along `axis`.
 
     quantised int8 [..., B * n, ...]; scale float32 and zero int8 [..., n, ...]; result float32.
+
+    >>> dequantise_blocks(np.int8([[2, 4, 2, 4]]), np.float32([[0.5, 10]]), np.int8([[0, 2]]), axis=1)
+    array([[ 1.,  2.,  0., 20.]], dtype=float32)
     """
     expect(
         quantised.dtype == zero.dtype == np.int8 and scale.dtype == np.float32,

@@ -1,7 +1,5 @@
 """State dicts that torch.save wrote (encoder_FFHQ.pt, model_ir_se50.pth, ...), in its zip and in its older format.
 
-    arrays = torch_state(Path("encoder_FFHQ.pt").read_bytes())
-
 Both hold a pickle, which is read as data (`symbolic_pickle`): a dictionary of tensors comes out or nothing at all.
 """
 
@@ -23,12 +21,22 @@ _ZIP = b"PK\x03\x04"
 
 
 def is_torch_file(content: bytes) -> bool:
-    """Whether it begins as torch.save's files do, the newer or the older ones."""
+    """Whether it begins as torch.save's files do, the newer or the older ones.
+
+    >>> is_torch_file(b"PK\\x03\\x04..."), is_torch_file(b"<html>")
+    (True, False)
+    """
     return content.startswith((_ZIP, OLDER_MAGIC))
 
 
 def torch_state(content: bytes) -> Arrays:
-    """The tensors of a state dict by name. Raises `GuideError` at anything but a dictionary of tensors."""
+    """The tensors of a state dict by name. Raises `GuideError` at anything but a dictionary of tensors.
+
+    >>> file = io.BytesIO()
+    >>> torch.save({"conv.bias": torch.ones(3)}, file)
+    >>> torch_state(file.getvalue())
+    {'conv.bias': array([1., 1., 1.], dtype=float32)}
+    """
     tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _NAMES.__contains__)
     entries = tree.entries if isinstance(tree, Made) and tree.path == "collections.OrderedDict" else tree
     expect(isinstance(entries, dict) and bool(entries), _FORMAT, "it is not a dictionary of tensors")

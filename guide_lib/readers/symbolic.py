@@ -1,6 +1,11 @@
 """Pickles read as data: every instruction that would import or call something only writes down that it would.
 
-    tree = symbolic_pickle(io.BytesIO(content), allowed=lambda name: name == "collections.OrderedDict")
+>>> import io, pickle
+>>> from collections import OrderedDict
+>>> content = pickle.dumps(OrderedDict(steps=140))
+>>> made = symbolic_pickle(io.BytesIO(content), allowed=lambda name: name == "collections.OrderedDict")
+>>> made.path, made.entries
+('collections.OrderedDict', {'steps': 140})
 
 The ordinary pickle machine imports names and calls them. This one has no operation that does either: a name becomes
 a `Name`, a call a `Made` that keeps the name and its arguments. What they mean is for the reader to decide.
@@ -20,14 +25,17 @@ _FORMAT = "pickle"
 
 @dataclass(frozen=True)
 class Name:
-    """Something that the pickle would import, `module.name`."""
+    """Something that the pickle would import; path: `module.name`."""
 
     path: str
 
 
 @dataclass(eq=False)
 class Made:
-    """Something that the pickle would make: a call of `path` with `args`, then its state and its contents."""
+    """Something that the pickle would make.
+
+    path, args: the call. state: what the object would be given then. entries, items: its contents, by key and in order.
+    """
 
     path: str
     args: tuple
@@ -38,7 +46,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Persistent:
-    """Something outside the pickle, known by its key."""
+    """Something outside the pickle; key: what the pickle knows it by."""
 
     key: Any
 
@@ -162,6 +170,12 @@ def symbolic_pickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
     """The first pickle in `file` as dictionaries, lists, numbers, text and `Made`; leaves `file` behind its end.
 
     Raises `GuideError` for a name that is not `allowed`, an unusual instruction or a damaged file.
+
+    >>> import io, pickle
+    >>> symbolic_pickle(io.BytesIO(pickle.dumps(print)), allowed=lambda name: False)
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: This pickle file cannot be read (it asks for builtins.print, which no checkpoint
+    needs); fetch the original file again.
     """
     machine = _Machine(allowed)
     try:

@@ -1,7 +1,6 @@
 """PyTorch's tensors as its files describe them: a storage of numbers, and the shape and strides that look at it.
 
-described, storage = older_file(content, allowed)        # torch.save before 1.6
-array = tensor(described["conv.weight"], storage)
+`older_file` reads what torch.save wrote before 1.6; `tensor` makes an array of each description in it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Storage = Callable[[Any], np.ndarray]
 
 
 class StorageKey(NamedTuple):
-    """What a pickle says about a storage that lies outside it."""
+    """What a pickle says about a storage that lies outside it; dtype, name, count: of its numbers."""
 
     dtype: np.dtype
     name: str

@@ -1,7 +1,5 @@
 """TorchScript archives: the parameters of a network whose file also holds the code that would run it.
 
-    tensors = inception(content)
-
 `torch.jit.load` would compile and trust that code. Here the archive's pickle is read as data (`symbolic_pickle`): it
 says which tensor belongs to which layer, the numbers lie beside it in the zip file, and the code is never opened. The
 network that takes the numbers is written in this package (`guide_lib.perception.inception`).

@@ -1,8 +1,9 @@
 """Interactive views for the notebooks, each of which also works without a browser.
 
-    dashboard = UnlearningDashboard(total=120, before=before, target=target, render=draw_now)
-    display(dashboard)
-    last = await dashboard.run(unlearn(...))         # or, outside a notebook: dashboard.show(step) for each
+>>> explorer = LatentExplorer(lambda seed, truncation: generator.picture(w_u))
+>>> explorer.set(seed=3)                             # as if the slider had been moved
+>>> explorer.state()
+'The face of seed 3 at truncation 0.7.'
 
 Only widgets that ipywidgets 7.7 (Colab) and 8.1 share. Pictures are drawn into bytes and handed to an `Image`
 widget; `png()` gives the same picture as a file, `state()` says in words what it shows. Widgets know steps

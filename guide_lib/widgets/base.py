@@ -18,6 +18,9 @@ def show(picture: Picture, alt: str, width: int | None = None) -> Any:
     """Return `picture` as a notebook output, with `alt` for those who cannot see it.
 
     Stored as JPEG, which keeps a notebook with outputs small. `width` in pixels on screen.
+
+    >>> show(photo, "A face before unlearning").metadata
+    {'alt': 'A face before unlearning'}
     """
     from IPython.display import Image as Output
 
@@ -43,7 +46,7 @@ class View(ABC):
         """What is shown now, in one sentence."""
 
     def png(self) -> bytes:
-        """What is shown now, as a PNG file."""
+        """What is shown now, as a PNG file: `View.png` needs no browser."""
         return png_bytes(self.picture())
 
     def redraw(self) -> None:

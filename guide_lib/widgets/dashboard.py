@@ -16,7 +16,8 @@ from guide_lib.figures.plots import Picture, image_grid, loss_curves, to_pil
 from guide_lib.widgets.base import WIDE, View
 
 if TYPE_CHECKING:
-    from guide_lib.unlearning import Step
+    from guide_lib.session import Session
+    from guide_lib.unlearning import Step, UnlearningSettings
 
 CLICK_SECONDS = 0.005  # between two steps, for the kernel to deliver a click on Stop
 
@@ -30,7 +31,15 @@ class UnlearningDashboard(View):
         render: called with a step, without gradients; returns the person as drawn now.
         every: steps between two drawings of the pictures; the bar moves at every step.
 
-    `stopped` turns true when the Stop button is pressed.
+    `stopped` turns true when the Stop button is pressed. `of(session, settings)` watches the next erasure of a session.
+    In a notebook: `last = await dashboard.run(session.erase(settings))`.
+
+    >>> from guide_lib.unlearning import Step
+    >>> target = generator.picture(w_t)
+    >>> dashboard = UnlearningDashboard(5, photo, target, render=lambda step: step.student.picture(w_u), every=1)
+    >>> dashboard.show(Step(1, 5, {"local": 0.25}, 0.1, student))
+    >>> dashboard.progress.value, dashboard.state().split(";")[:2]
+    (1, ['Unlearning: step 1 of 5', ' local loss 0.250'])
     """
 
     def __init__(
@@ -46,6 +55,14 @@ class UnlearningDashboard(View):
         self.button.on_click(self.stop)
         self.box = ipw.VBox([ipw.HBox([self.progress, self.button]), self.text, self.image])
         self.redraw()
+
+    @classmethod
+    def of(cls, session: Session, settings: UnlearningSettings, every: int = 10) -> UnlearningDashboard:
+        """For `session.erase(settings)`: the person before, as each step draws them, and the target."""
+        w_u, view = session.person.w_u, session.generator.judging_views()[0]
+        w_t = session.target() if session.w_t is None else session.w_t
+        before, target = session.draw(w_u, view)[0], session.draw(w_t, view, before=True)[0]
+        return cls(settings.steps, before, target, lambda step: step.student.picture(w_u, view)[0], every)
 
     def show(self, step: Step) -> None:
         """Take in one step: move the bar and, every few steps and at the last one, redraw."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 import torch
 from PIL import Image
 
+from guide_lib.experiment import sample_person
 from guide_lib.figures.plots import Picture, fade, to_pil, wipe
+from guide_lib.generators import View as Camera
 from guide_lib.widgets.base import WIDE, View
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 SETTLE = 0.05  # seconds without a newer event before a control's change is drawn
 
@@ -21,6 +26,8 @@ class Explorer(View):
 
     Sliders can send events faster than a generator draws. In a running notebook each event starts a short
     wait that the next one cancels, so only the newest is drawn. Without an event loop it is drawn at once.
+
+    controls: the widgets by name.
     """
 
     def __init__(self, **controls: ipw.Widget) -> None:
@@ -58,9 +65,19 @@ class BeforeAfter(Explorer):
     Args:
         before, after: the two pictures.
         labels: what to call them.
+
+    >>> view = BeforeAfter(photo, student.picture(w_u))
+    >>> view.set(mode="fade", position=0.25)
+    >>> view.state()
+    'A mix: 75% before, 25% after.'
     """
 
     modes = {"wipe": wipe, "fade": fade}
+
+    @classmethod
+    def of(cls, session: Session) -> BeforeAfter:
+        """The chosen person as the untouched generator and as the student draws them."""
+        return cls(session.draw(before=True)[0], session.draw()[0], ("before unlearning", "after unlearning"))
 
     def __init__(self, before: Picture, after: Picture, labels: tuple[str, str] = ("before", "after")) -> None:
         self.before, self.after, self.labels = to_pil(before), to_pil(after), labels
@@ -86,6 +103,10 @@ class DrawnExplorer(Explorer):
     Args:
         render: called with the controls' values by name, without gradients; returns the picture.
         sentence: what is shown, with the values as format fields: `"Seed {seed}."`
+
+    >>> seeds = slider(ipw.IntSlider, "Seed", value=2, min=0, max=9)
+    >>> DrawnExplorer(lambda seed: photo, "Seed {seed}.", seed=seeds).state()
+    'Seed 2.'
     """
 
     def __init__(self, render: Callable[..., Picture], sentence: str, **controls: ipw.Widget) -> None:
@@ -111,6 +132,15 @@ class DrawnExplorer(Explorer):
 class LatentExplorer(DrawnExplorer):
     """Look around in a generator: `render(seed, truncation)`, seeds from 0 to `seeds` - 1."""
 
+    @classmethod
+    def of(cls, session: Session, seeds: int = 100) -> LatentExplorer:
+        """Everybody whom the student of a session draws."""
+
+        def render(seed: int, truncation: float) -> Picture:
+            return session.draw(sample_person(session.generator, seed, truncation))[0]
+
+        return cls(render, seeds)
+
     def __init__(self, render: Callable[[int, float], Picture], seeds: int = 100) -> None:
         super().__init__(
             render,
@@ -123,6 +153,12 @@ class LatentExplorer(DrawnExplorer):
 class LatentWalk(DrawnExplorer):
     """Walk along a line of latents: `render(position)`, position in [`start`, `stop`], at first at `stop`."""
 
+    @classmethod
+    def of(cls, session: Session, start: float = -1.0, stop: float = 1.0) -> LatentWalk:
+        """From the chosen person (1) over the mean face (0) to the other side, as the untouched generator draws it."""
+        w_u, w_avg = session.person.w_u, session.generator.w_avg
+        return cls(lambda position: session.draw(torch.lerp(w_avg, w_u, position), before=True)[0], start, stop)
+
     def __init__(self, render: Callable[[float], Picture], start: float = -1.0, stop: float = 1.0) -> None:
         limits = {"value": stop, "min": start, "max": stop, "step": (stop - start) / 40}
         super().__init__(
@@ -134,6 +170,11 @@ class LatentWalk(DrawnExplorer):
 
 class CameraOrbit(DrawnExplorer):
     """Walk a camera around a head: `render(yaw, pitch)` in degrees, (0, 0) is frontal."""
+
+    @classmethod
+    def of(cls, session: Session, yaw: float = 45.0, pitch: float = 30.0) -> CameraOrbit:
+        """Around the chosen person as the student draws them, in three dimensions."""
+        return cls(lambda yaw, pitch: session.draw(view=Camera(yaw, pitch))[0], yaw, pitch)
 
     def __init__(self, render: Callable[[float, float], Picture], yaw: float = 45.0, pitch: float = 30.0) -> None:
         super().__init__(
@@ -150,6 +191,9 @@ class EditExplorer(DrawnExplorer):
     Args:
         render: called without gradients; returns the picture, for example of several inversions side by side.
         reach: for each direction the amount at share 1, in the direction's unit.
+
+    >>> EditExplorer(lambda direction, amount: photo, reach={"yaw": 20.0}).state()     # at first half of it
+    "Every face moved by +10.0 along 'yaw'."
     """
 
     def __init__(self, render: Callable[[str, float], Picture], reach: dict[str, float]) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 
 from guide_lib.figures.plots import Picture
+from guide_lib.targets import distance_from_mean, ufo_target
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import DrawnExplorer, slider
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 
 class LatentEditor(DrawnExplorer):
@@ -77,12 +82,24 @@ class TargetSlider(DrawnExplorer):
         render: called with d, without gradients; returns the picture.
         person: how far the person is from the mean face, in the scale of d; the walk starts there.
         stop: how far past the mean face the walk goes.
+
+    >>> view = TargetSlider(lambda d: photo, person=20.0)
+    >>> view.set(d=-5.0)
+    >>> view.state()
+    'd = -5.0: 25% of the way from the mean face to the person.'
     """
 
     def __init__(self, render: Callable[[float], Picture], person: float, stop: float = 40.0) -> None:
         self.person = person
         limits = {"value": -person, "min": -person, "max": stop, "step": (stop + person) / 40}
         super().__init__(render, "", d=slider(ipw.FloatSlider, "Distance d", **limits))
+
+    @classmethod
+    def of(cls, session: Session, stop: float = 40.0) -> TargetSlider:
+        """UFO's line of the chosen person, as the untouched generator draws it."""
+        w_u, w_avg = session.person.w_u, session.generator.w_avg
+        person = distance_from_mean(w_u, w_avg).item()
+        return cls(lambda d: session.draw(ufo_target(w_u, w_avg, d), before=True)[0], person, stop)
 
     def state(self) -> str:
         d = self.controls["d"].value

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 import torch
 from PIL import Image
 
+from guide_lib.experiment import other_people
 from guide_lib.figures.charts import curves, histogram
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import Picture, image_grid
-from guide_lib.metrics.identity import accept_rates
+from guide_lib.metrics.identity import accept_rates, identity_similarity
 from guide_lib.widgets.base import WIDE
 from guide_lib.widgets.explorers import Explorer, slider
+
+if TYPE_CHECKING:
+    from guide_lib.session import Session
 
 
 class ThresholdSlider(Explorer):
@@ -21,6 +26,9 @@ class ThresholdSlider(Explorer):
 
     Args:
         same, different: the cosines, each a vector.
+
+    >>> ThresholdSlider(torch.tensor([0.9, 0.4]), torch.tensor([0.6, 0.1]), threshold=0.5).state()
+    'At 0.50, 50.0% of the same and 50.0% of the different pairs are accepted.'
     """
 
     def __init__(self, same: torch.Tensor, different: torch.Tensor, threshold: float = 0.0) -> None:
@@ -49,6 +57,14 @@ class LossMixer(Explorer):
 
     Raises:
         ValueError: the lengths differ.
+
+    >>> losses = {"local": [3.0, 1.0, 0.5], "global": [0.0, 0.5, 2.0]}
+    >>> mixer = LossMixer([0.0, 0.5, 1.0], losses, [[photo]] * 3, ["person"])
+    >>> mixer.total(), mixer.best()
+    ([3.0, 1.5, 2.5], 1)
+    >>> mixer.set(**{"global": 8.0})
+    >>> mixer.best()                                      # whoever weighs the others higher goes less far
+    0
     """
 
     def __init__(
@@ -99,6 +115,11 @@ class PeopleGrid(Explorer):
 
     Raises:
         ValueError: the lengths differ, or there is nobody.
+
+    >>> grid = PeopleGrid([photo] * 4, [photo] * 4, likeness=[0.9, 0.5, 0.8, 0.95], per_page=2)
+    >>> grid.set(order="most changed")
+    >>> grid.shown()
+    [1, 2]
     """
 
     def __init__(
@@ -110,6 +131,13 @@ class PeopleGrid(Explorer):
         pages = -(-len(before) // per_page)
         order = ipw.ToggleButtons(options=["drawn", "most changed"], description="Order", style=WIDE)
         super().__init__(order=order, page=slider(ipw.IntSlider, "Page", value=1, min=1, max=max(pages, 1)))
+
+    @classmethod
+    def of(cls, session: Session, people: int = 32) -> PeopleGrid:
+        """Other people as the untouched generator and as the student of a session draws them."""
+        crowd = other_people(session.generator, people)
+        before, after = session.draw(crowd, before=True), session.draw(crowd)
+        return cls(list(before), list(after), identity_similarity(session.networks.judge, before, after)[0].tolist())
 
     def shown(self) -> list[int]:
         """The people on this page, by their place in the lists."""

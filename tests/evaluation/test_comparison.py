@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
+from guide_lib import session
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison, scenarios
@@ -50,7 +51,7 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         assert all(METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
         assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
-        assert 0 <= row["fingerprint_rank"] < comparison.CANDIDATES
+        assert 0 <= row["fingerprint_rank"] < session.CANDIDATES
     assert not list(tmp_path.glob("random*")) and len(list((tmp_path / "pictures").glob("*.jpg"))) == 2
     assert json.loads((tmp_path / "summary.json").read_text())["summary"].keys() == {
         "random: GUIDE",

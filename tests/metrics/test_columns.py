@@ -118,6 +118,9 @@ def test_a_value_and_an_interval_are_shown_in_the_same_format():
     assert METRICS["relearn_steps"].show(Interval(30, 20, 40.25, 6)) == "30.0 [20.0, 40.2]"
 
 
+DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
+
+
 def test_the_better_side_is_written_in_one_place():
     words = re.compile(r"\((lower|higher)\)|(lower|higher) is better|better (→|->)|(←|<-) better")
     spread = [
@@ -125,7 +128,7 @@ def test_the_better_side_is_written_in_one_place():
         for folder in ("guide_lib", "data/recipes", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
         if path != ROOT / "guide_lib" / "metrics" / "columns.py"
-        for found in words.finditer(path.read_text(encoding="utf-8"))
+        for found in words.finditer(DOCSTRING.sub("", path.read_text(encoding="utf-8")))  # examples show what comes out
     ]
     assert not spread
     assert words.search((ROOT / "guide_lib" / "metrics" / "columns.py").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "guide_lib"
 ORDER = [
     *("errors", "runtime", "files", "readers", "assets", "generators", "perception"),
     *("targets", "losses", "checkpoint", "variants", "unlearning", "metrics", "figures"),
-    *("experiment", "inversion", "attacks", "evaluation", "widgets", "checks", "__main__"),
+    *("experiment", "inversion", "attacks", "session", "evaluation", "widgets", "checks", "__main__"),
 ]
 AT_THE_TOP, LONGEST = 14, 300
 

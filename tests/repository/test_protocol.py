@@ -1,0 +1,94 @@
+"""docs/protocol.md says of judge, people, seeds and presets what the code has."""
+
+import inspect
+import json
+
+import pytest
+from project import DATA, RESULTS, page, recipe, sentences
+from safetensors.torch import load_file
+
+from guide_lib import attacks, session
+from guide_lib.evaluation import comparison, scenarios
+from guide_lib.experiment import OTHERS_SEED, other_people
+from guide_lib.inversion.optimise import InversionSettings
+from guide_lib.metrics import distribution, forgetting
+from guide_lib.unlearning import UnlearningSettings
+
+TEXT = sentences("docs/protocol.md")
+
+
+def default(function, name):
+    return inspect.signature(function).parameters[name].default
+
+
+def test_the_judge_and_both_thresholds():
+    stored = json.loads((RESULTS / "judge_threshold.json").read_text(encoding="utf-8"))
+    ours, strict = stored["generated"], stored["orl"]
+    assert round(ours["threshold"], 3) == forgetting.ACCEPTANCE and stored["rate"] == 1e-3
+    assert f"a cosine of at least {forgetting.ACCEPTANCE}, which one in a thousand pairs" in TEXT
+    assert f"it also rejects {1 - ours['orl_same_person_accepted']:.0%} of".replace("%", " %") in TEXT
+    rejected = f"{1 - strict['orl_same_person_accepted']:.0%}".replace("%", " %")
+    assert f"gives {strict['threshold']:.3f}, which rejects {rejected}" in TEXT
+    assert f"set at {stored['resolution']} px and is used at {recipe('evaluation').RESOLUTION} px" in TEXT
+
+
+def test_strangers_in_the_raw_embeddings():
+    """The squared length of a mean of unit vectors is the mean cosine of all pairs."""
+    (centre,) = load_file(DATA / "judge-dlib-centre.safetensors").values()
+    assert f"a cosine of about {centre.square().sum():.2f}" in TEXT
+
+
+def test_views_and_other_pictures():
+    yaws = forgetting.YAWS
+    assert f"over {len(yaws)} yaws from {yaws[0]} to {yaws[-1]} degrees" in TEXT
+    assert len(forgetting.OTHER_PICTURES) == 6 and "six moves of `w_u` in pitch, yaw and smile" in TEXT
+    assert {name for moves in forgetting.OTHER_PICTURES for name in moves} == {"pitch", "yaw", "smile"}
+    assert distribution.SEED == 0 and "the same z and camera; seed 0" in TEXT
+
+
+def test_people_and_seeds():
+    settings = recipe("evaluation")
+    assert f"from {scenarios.HELD_OUT:,} on, truncation 0.7" in TEXT
+    assert scenarios.TRUNCATIONS == (1.0, 0.7) and "0, 1, ...; truncation 1 and 0.7 in turn" in TEXT
+    count = default(other_people, "count")
+    assert f"The {count} other people are the same in every run" in TEXT and f"(seed {OTHERS_SEED:,}," in TEXT
+    assert settings.PHOTOS - 1 == 3 and "three others of each for ID_others" in TEXT
+    assert f"5,000 pairs, the tables {settings.PAIRS}" in TEXT
+
+
+def test_the_attacks_budgets():
+    starts, one = default(attacks.reinvert, "starts"), InversionSettings()
+    budget = f"({starts * one.steps_w} and {starts * one.steps_w_plus} steps in all)"
+    assert starts == 4 and f"from four starts {budget}" in TEXT
+    assert default(attacks.neighbour_curve, "count") == 6 and "toward six other people" in TEXT
+    assert default(attacks.relearn, "look_every") == 5 and "looked at every five" in TEXT
+    assert f"of at most {comparison.RELEARNING_STEPS} steps" in TEXT
+    assert f"G_u and {session.CANDIDATES} latents | how many of the {session.CANDIDATES - 1} others" in TEXT
+
+
+@pytest.mark.parametrize("name", ["paper", "fast", "styles"])
+def test_the_table_of_presets(name):
+    settings = getattr(UnlearningSettings, name)()
+    cells = next(line for line in page("docs/protocol.md").splitlines() if line.startswith(f"| `{name}` |")).split(
+        " | "
+    )
+    rate, *faster = cells[2].split(", style layers ")
+    assert int(cells[1]) == settings.steps and float(rate) == settings.learning_rate
+    assert [f"{settings.style_rate:g} times as fast"] * len(faster) == faster and bool(faster) == (name != "paper")
+    assert ("style layers" in cells[3]) == (settings.trained == "styles")
+    assert cells[4].rstrip(" |") == f"x {settings.weight_global:g}"
+
+
+def test_the_tables_settings():
+    short, fast = recipe("evaluation").SHORT, UnlearningSettings.fast()
+    assert short["steps"] * 2 == fast.steps and short["learning_rate"] == 2 * fast.learning_rate
+    adapters = scenarios.METHODS["GUIDE by adapters"].changes["learning_rate"]
+    rates = f"{short['learning_rate']:.0e}", f"{adapters:.0e}"
+    rate, slow = (text.replace("e-0", "e-") for text in rates)
+    assert f"{short['steps']} steps at {rate} (adapters at {slow}), {recipe('evaluation').RESOLUTION} px" in TEXT
+
+
+def test_fid_beside_torchmetrics():
+    stored = json.loads((RESULTS / "fid_check.json").read_text(encoding="utf-8"))
+    difference = f"{stored['fid_relative_difference']:.1e}"
+    assert f"torchmetrics' FID on {stored['count']:,} pictures it differs by {difference} of the value" in TEXT
