@@ -142,8 +142,8 @@ def evaluate(
     reaches `threshold` is retained; the default is that of the judge that ships.
 
     >>> report = evaluate(generator, generator, w_u, generator.sample(8, rng), judge, perceptual)  # nobody was erased
-    >>> round(report.id, 3), round(report.retention_min, 3), report.lpips_others, report.others
-    (1.0, 1.0, 0.0, 8)
+    >>> round(report.id, 3), round(report.retention_min, 3), report.retained, report.lpips_others, report.others
+    (1.0, 1.0, 1.0, 0.0, 8)
     """
     before, after = (
         torch.cat([*(render(network, w_u, view) for view in views), render(network, others)])

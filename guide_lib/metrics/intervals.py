@@ -1,8 +1,8 @@
 """Means over people with 95 % intervals: people differ far more than seeds do, so people are the sample.
 
->>> print(mean_interval([0.1, -0.2, 0.05, 0.3, 0.15]))
-0.080 [-0.146, 0.306]
->>> print(share_interval([0, 0, 0, 0, 0, 0]))
+>>> print(mean_interval([0.1, -0.2, 0.05]))
+-0.017 [-0.416, 0.383]
+>>> print(share_interval([0, 0, 0, 0, 0, 0]))                # nobody of six
 0.000 [0.000, 0.459]
 
 A share has an exact interval, which says something even where nothing was seen; a mean of few people has Student's,
@@ -24,14 +24,14 @@ ANY = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of a metric over people and its interval; low and high are None where the values cannot give any.
+    """The mean of a metric over people and its interval.
 
-    `f"{interval:.1f}"` formats all three numbers, `str` takes three decimals.
+    mean: over the people. low, high: the interval's ends, None where the values cannot give any. people: how many.
+    A format is that of all three numbers; `str` takes three decimals.
 
-    mean: over the people. low, high: the interval's ends, None where one person cannot give any. people: how many.
-
-    >>> str(Interval(0.21, 0.15, 0.28, people=16)), str(Interval(0.21, None, None, people=1))
-    ('0.210 [0.150, 0.280]', '0.210')
+    >>> interval = Interval(0.21, 0.15, 0.28, people=16)
+    >>> str(interval), f"{interval:.1f}", str(Interval(0.21, None, None, people=1))
+    ('0.210 [0.150, 0.280]', '0.2 [0.1, 0.3]', '0.210')
     """
 
     mean: float

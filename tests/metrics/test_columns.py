@@ -63,7 +63,6 @@ def test_all_that_reports_and_stored_rows_hold_is_declared():
 
 
 def test_a_unit_has_its_bounds():
-    """A spread of cosines, at most half of their range but for the n - 1, and a count are the exceptions."""
     at_least_0 = {"LPIPS", "s", "steps", "rank from 0", ""}
     ends = {"judge cosine": (-1, 1), "share": (0, 1)} | dict.fromkeys(at_least_0, (0, math.inf))
     for key, metric in METRICS.items():

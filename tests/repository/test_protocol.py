@@ -12,6 +12,7 @@ from guide_lib.evaluation import comparison, scenarios
 from guide_lib.experiment import OTHERS_SEED, other_people
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics import distribution, forgetting
+from guide_lib.metrics.columns import METRICS
 from guide_lib.unlearning import UnlearningSettings
 
 TEXT = sentences("docs/protocol.md")
@@ -44,6 +45,15 @@ def test_views_and_other_pictures():
     assert len(forgetting.OTHER_PICTURES) == 6 and "six moves of `w_u` in pitch, yaw and smile" in TEXT
     assert {name for moves in forgetting.OTHER_PICTURES for name in moves} == {"pitch", "yaw", "smile"}
     assert distribution.SEED == 0 and "the same z and camera; seed 0" in TEXT
+
+
+def test_the_better_side_is_the_declared_one():
+    """Lines are named after the metric's label, or after its key where they stand for more than one."""
+    lines = page("docs/protocol.md").split("| name | exactly | better |")[1].split("\n\n")[0].splitlines()[2:]
+    known = METRICS | {metric.label: metric for metric in METRICS.values()}
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {name: better for name, _, better, _ in cells} == {name: known[name].side for name, *_ in cells}
+    assert len(cells) == 11
 
 
 def test_people_and_seeds():

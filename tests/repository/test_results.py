@@ -37,6 +37,7 @@ def test_the_tables_of_methods_are_of_the_stored_people(name, where):
     assert table_of(summarise(rows), table.quoted, sideways=table.attacks) == quoted
     assert table_of(summarise(rows)) == (RESULTS / f"{name}-table.md").read_text(encoding="utf-8").strip()
     assert quoted in page(where)
+    assert {"summary": summarise(rows)} == stored(f"{name}-summary")
 
 
 def test_the_differences_between_methods_are_those_of_the_stored_people():
@@ -121,7 +122,8 @@ def test_relearning_is_compared_from_equal_cosines_too():
 
 
 def test_what_each_setting_is_said_to_do_is_what_was_measured():
-    rows, text = rows_of("ablation"), sentences(RESULTS_PAGE)
+    rows, text = recipe("evaluation").complete(rows_of("ablation")), sentences(RESULTS_PAGE)
+    assert len({row["person"] for row in rows}) == 3 and "Three people decide little" in text
 
     def more(method, key="id_others"):
         found = contrast(rows, key, method, "GUIDE")
@@ -135,6 +137,10 @@ def test_what_each_setting_is_said_to_do_is_what_was_measured():
     assert more("N_a = 4", "retention")[1] < 0 < more("N_g = 4", "retention")[1]
     assert f"ID_others is {more('local x 3 without adjacency')[0]} higher" in text
     assert f"makes it {more('GUIDE without adjacency')[0]}." in text
+    quoted = ["d = 0", "alpha = 0", "local x 3 without adjacency", "GUIDE without adjacency"]
+    lows = [contrast(rows, "id_others", method, "GUIDE").low for method in quoted]
+    assert max(lows[:-1]) < 0 < lows[-1] and contrast(rows, "retention", "d = 15", "GUIDE").low < 0
+    assert "only the last interval leaves out 0" in text
 
 
 def test_what_the_fast_paths_change_is_what_was_measured():
