@@ -30,6 +30,7 @@ SECTIONS = [
 ]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SETUP = "keep_freed_memory();"  # what the set-up cell ends with
+STANDALONE = "guide_in_60_lines.ipynb"  # needs nothing of ours
 
 Rule = Callable[[NotebookNode], Iterator[str]]
 
@@ -207,9 +208,19 @@ def test_every_method_that_a_notebook_names_exists(path: Path) -> None:
 
 
 def test_setup_cell_is_the_same_everywhere() -> None:
-    cells = [setup_cells(read(path)) for path in NOTEBOOKS]
+    cells = [setup_cells(read(path)) for path in NOTEBOOKS if path.name != STANDALONE]
     assert all(len(found) == 1 for found in cells)
     assert len({found[0] for found in cells}) == 1
+
+
+def test_the_method_in_60_lines_has_no_more_and_stands_alone() -> None:
+    """Everything up to the students that were unlearned, without blank lines, docstrings and checks."""
+    code = [cell.source for cell in code_cells(read(FOLDER / STANDALONE))]
+    assert not any("guide_lib" in source for source in code)
+    (last,) = [i for i, source in enumerate(code) if "students = " in source]
+    lines = "\n".join(code[: last + 1]).splitlines()
+    counted = [line for line in lines if line.strip() and not re.match(r'\s*("""|assert |print\()', line)]
+    assert 40 < len(counted) <= 60, len(counted)
 
 
 def spoil_titles(notebook: NotebookNode) -> None:
