@@ -18,6 +18,11 @@ from typing import Any
 from guide_lib.errors import GuideError
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed and stored anywhere, whatever the encoding of its names."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A file beside `path` to be written in the block; it is forced to the disk and takes the name `path` at the end.
