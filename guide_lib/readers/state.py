@@ -1,54 +1,75 @@
-"""State dicts that torch.save wrote (encoder_FFHQ.pt, model_ir_se50.pth, ...), in its zip and in its older format.
+"""What torch.save wrote (encoder_FFHQ.pt, stylegan2-ffhq-config-f.pt, ...), in its zip and in its older format.
 
-Both hold a pickle, which is read as data (`symbolic_pickle`): a dictionary of tensors comes out or nothing at all.
+    network = torch_file(Path("encoder_FFHQ.pt").read_bytes())
+    network.arrays["g_ema.style.1.weight"]                   # read when it is asked for
+
+Both hold a pickle, which is read as data (`symbolic_pickle`): dictionaries of tensors, however nested, or a whole
+module of PyTorch's or NVIDIA's. Numbers and text beside the tensors are passed over.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from guide_lib.readers.common import ZIP_ERRORS, Arrays, expect, refuse
+from guide_lib.readers.common import ZIP_ERRORS, expect, refuse
+from guide_lib.readers.modules import DICTIONARIES, StoredNetwork, is_module, module_names, read_module
 from guide_lib.readers.symbolic import Made, symbolic_pickle
-from guide_lib.readers.tensors import OLDER_MAGIC, PARAMETER, STORAGES, TENSOR, Storage, older_file, storage_key, tensor
+from guide_lib.readers.tensors import OLDER_MAGIC, LazyArrays, Storage, is_tensor, older_file, storage_key
 
 _FORMAT = "checkpoint"
-_NAMES = {PARAMETER, TENSOR, "torch.Size", "collections.OrderedDict", *STORAGES}
+# what training scripts save beside the tensors: their options, and the bytes of NumPy's numbers
+_BESIDE = {"argparse.Namespace", "_codecs.encode", "builtins.dict", "builtins.list", "__builtin__.dict"}
 _ZIP = b"PK\x03\x04"
+_MAX_DEPTH, _MAX_PARTS = 8, 100_000
 
 
 def is_torch_file(content: bytes) -> bool:
-    """Whether it begins as torch.save's files do, the newer or the older ones.
-
-    >>> is_torch_file(b"PK\\x03\\x04..."), is_torch_file(b"<html>")
-    (True, False)
-    """
+    """Whether it begins as torch.save's files do, the newer or the older ones."""
     return content.startswith((_ZIP, OLDER_MAGIC))
 
 
-def torch_state(content: bytes) -> Arrays:
-    """The tensors of a state dict by name. Raises `GuideError` at anything but a dictionary of tensors.
+def torch_file(content: bytes) -> StoredNetwork:
+    """The tensors by name, `a.b` for b in a dictionary a. Raises `GuideError` if there are none, or at other objects.
 
-    >>> file = io.BytesIO()
-    >>> torch.save({"conv.bias": torch.ones(3)}, file)
-    >>> torch_state(file.getvalue())
-    {'conv.bias': array([1., 1., 1.], dtype=float32)}
+    Of a module of NVIDIA's, alone in the file or under `G_ema`, its settings as well.
     """
-    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _NAMES.__contains__)
-    entries = tree.entries if isinstance(tree, Made) and tree.path == "collections.OrderedDict" else tree
-    expect(isinstance(entries, dict) and bool(entries), _FORMAT, "it is not a dictionary of tensors")
-    arrays: Arrays = {}
-    held = 0
-    for name, value in entries.items():
-        right = isinstance(name, str) and name.isprintable() and not name.startswith("__")  # safetensors has its own
-        expect(right, _FORMAT, "a name in it is odd")
-        arrays[name] = tensor(value, storage)
-        held += arrays[name].nbytes
-        expect(held <= len(content), _FORMAT, "its tensors are larger than the file")
-    return arrays
+    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _allowed)
+    held = _dictionary(tree) or {}
+    for module in (tree, held.get("G_ema")):
+        if is_module(module):
+            return read_module(module, storage, len(content))
+    described: dict[str, Made] = {}
+    for name, value in _tensors(tree, iter(range(_MAX_PARTS))):
+        right = name.isprintable() and not name.startswith("__")  # safetensors has its own
+        expect(right and name not in described, _FORMAT, "a name in it is odd")
+        described[name] = value
+    expect(bool(described), _FORMAT, "it is not a dictionary of tensors")
+    return StoredNetwork(LazyArrays(described, storage, len(content)))
+
+
+def _allowed(path: str) -> bool:
+    return path in _BESIDE or module_names(path)
+
+
+def _dictionary(value: Any) -> dict[Any, Any] | None:
+    """The entries of a dictionary of any kind; None for anything else."""
+    value = value.entries if isinstance(value, Made) and value.path in DICTIONARIES else value
+    return value if isinstance(value, dict) else None
+
+
+def _tensors(value: Any, budget: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Made]]:
+    """Every tensor in dictionaries of dictionaries, by its path."""
+    for key, item in (_dictionary(value) or {}).items():
+        expect(next(budget, None) is not None and depth < _MAX_DEPTH, _FORMAT, "it nests too many dictionaries")
+        if is_tensor(item):
+            yield f"{prefix}{key}", item
+        else:
+            yield from _tensors(item, budget, f"{prefix}{key}.", depth + 1)
 
 
 def _zipped(content: bytes) -> tuple[Any, Storage]:
@@ -64,13 +85,17 @@ def _zipped(content: bytes) -> tuple[Any, Storage]:
         refuse(_FORMAT, f"it is a damaged archive: {str(error)[:80]}")
     expect(files.get("byteorder", b"little") == b"little", _FORMAT, "it is not little-endian")
     pickled = io.BytesIO(files.get("data.pkl", b""))
-    tree = symbolic_pickle(pickled, _NAMES.__contains__)
+    tree = symbolic_pickle(pickled, _allowed)
     expect(pickled.tell() == len(files["data.pkl"]), _FORMAT, "something follows its end")
+    read: dict[str, np.ndarray] = {}
 
     def storage(value: Any) -> np.ndarray:
         key = storage_key(value)
-        numbers = files.get(f"data/{key.name}", b"")
-        expect(len(numbers) == key.count * key.dtype.itemsize, _FORMAT, "a storage has a wrong size")
-        return np.frombuffer(numbers, key.dtype)
+        if key.name not in read:
+            numbers = files.get(f"data/{key.name}", b"")
+            expect(len(numbers) == key.size, _FORMAT, "a storage has a wrong size")
+            read[key.name] = key.numbers(numbers)
+        expect(len(read[key.name]) == key.count, _FORMAT, "a storage is described twice")
+        return read[key.name]
 
     return tree, storage
