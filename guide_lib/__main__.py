@@ -56,8 +56,9 @@ def invert(args: argparse.Namespace) -> None:
     from guide_lib.experiment import run_folder
     from guide_lib.inversion.methods import with_steps
     from guide_lib.inversion.report import invert_person
+    from guide_lib.perception.albums import Album, load_person
     from guide_lib.perception.faces import align
-    from guide_lib.perception.photos import Album, load_person, load_photo
+    from guide_lib.perception.photos import load_photo
 
     with run_folder(args.out) as folder:
         if not args.photo.is_dir():
