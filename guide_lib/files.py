@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ def typed_path(text: str) -> Path:
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as text that can be printed and stored anywhere, whatever the encoding of its names."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """A file under a name in UTF-8, which safetensors needs to read it: its own, or that of a temporary link."""
+    if shown(path) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "file")
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def from_json(content: bytes) -> Any:

@@ -22,7 +22,7 @@ from guide_lib.assets.contents import Kept, keep
 from guide_lib.assets.networks import NotLoadable
 from guide_lib.assets.registry import cache_dir
 from guide_lib.errors import GuideError
-from guide_lib.files import shown, written_whole
+from guide_lib.files import plainly_named, shown, written_whole
 from guide_lib.readers import (
     StoredNetwork,
     diagnosis,
@@ -126,7 +126,7 @@ def convert(source: Path, out: Path | None = None) -> Path:
 
 def conversion_note(path: Path) -> str:
     """What a converted file holds, and what had to be assumed about it."""
-    with safe_open(path, "np") as file:
+    with plainly_named(path) as plain, safe_open(plain, "np") as file:
         facts = file.metadata() or {}
     return "; ".join(text for text in (facts.get("network"), facts.get("note")) if text)
 
@@ -175,7 +175,7 @@ def _place(source: Path, kind: str) -> Path:
 def _converted_before(path: Path) -> bool:
     """Whether the file is one that `convert` wrote."""
     try:
-        with safe_open(path, "np") as file:
+        with plainly_named(path) as plain, safe_open(plain, "np") as file:
             return _CONVERTED in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False

@@ -15,6 +15,7 @@ from torch import Tensor
 from guide_lib.assets.networks import NotLoadable, sizes_of
 from guide_lib.assets.official import converted
 from guide_lib.errors import GuideError
+from guide_lib.files import plainly_named
 from guide_lib.generators.base import Generator
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
@@ -70,7 +71,7 @@ def _stylegan2(sizes: dict[str, Any], state: State) -> StyleGAN2:
 def _read(path: Path) -> tuple[State, dict[str, Any]]:
     """Tensors and settings of a converted file."""
     try:
-        with safe_open(path, "pt") as file:
+        with plainly_named(path) as plain, safe_open(plain, "pt") as file:
             settings = json.loads((file.metadata() or {}).get("settings", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, settings  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:

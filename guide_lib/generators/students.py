@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from guide_lib.checkpoint import load_tensors, save_tensors
 from guide_lib.errors import GuideError
-from guide_lib.files import shown
+from guide_lib.files import plainly_named, shown
 from guide_lib.generators.adapters import add_adapters
 from guide_lib.generators.base import Generator
 from guide_lib.generators.load import LOADERS, load_generator
@@ -77,12 +77,12 @@ def load_student(path: Path, resolution: int | None = None, device: str | torch.
 
 
 def dressed(generator: Generator, weights: Mapping[str, Tensor]) -> Generator:
-    """Put a student's weights into its generator, which is changed, with as many adapters as there are among them.
+    """Put a student's weights into its generator, which is changed, or into an earlier student; adapters are added.
 
     Raises:
         GuideError: they are another generator's.
     """
-    for _ in {match[1] for name in weights if (match := _ADAPTER.search(name))}:
+    for _ in range(_adapters(weights) - _adapters(generator.trainable_parameters())):
         add_adapters(generator, torch.Generator())
     parameters = generator.trainable_parameters()
     if _shapes(parameters) != _shapes(weights):
@@ -96,7 +96,7 @@ def dressed(generator: Generator, weights: Mapping[str, Tensor]) -> Generator:
 def is_student(path: Path) -> bool:
     """Whether a file is a saved student, also one from before they said so."""
     try:
-        with safe_open(path, "pt") as file:
+        with plainly_named(path) as plain, safe_open(plain, "pt") as file:
             return _REST in (file.metadata() or {}) or all(name.startswith(_PARTS) for name in file.keys())  # noqa: SIM118
     except (OSError, SafetensorError):
         return False
@@ -162,6 +162,11 @@ def _belongs(weights: Mapping[str, Tensor], generator: Generator) -> bool:
     return _shapes(generator.trainable_parameters()) == _shapes(
         {name: tensor for name, tensor in weights.items() if not _ADAPTER.search(name)}
     )
+
+
+def _adapters(names: Iterable[str]) -> int:
+    """How many adapters follow one another behind each block."""
+    return len({match[1] for name in names if (match := _ADAPTER.search(name))})
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

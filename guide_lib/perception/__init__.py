@@ -1,6 +1,6 @@
 """Networks that look at pictures: the face detector, the identity embedder, the judge, LPIPS, Inception."""
 
-from guide_lib.perception.albums import load_person, pictures_in
+from guide_lib.perception.albums import check_pictures, load_person, pictures_in
 from guide_lib.perception.faces import align, detect_faces, find_landmarks
 from guide_lib.perception.identity import Embedder, identity_cosine, load_embedder, load_judge
 from guide_lib.perception.inception import load_inception
@@ -11,6 +11,7 @@ __all__ = [
     "Embedder",
     "LPIPS",
     "align",
+    "check_pictures",
     "detect_faces",
     "find_landmarks",
     "identity_cosine",

@@ -56,6 +56,14 @@ def entries(folder: str | Path) -> list[Path]:
     return [Path(folder, name) for name in names if not name.startswith(".")]
 
 
+def check_pictures(path: Path) -> None:
+    """Before anything is begun: a photo can be read, a folder is there and is not empty; else GuideError says why."""
+    if not os.path.isdir(path):
+        load_photo(path)
+    elif not entries(path):
+        raise GuideError(f"There are no files in {path}; add photos.")
+
+
 def pictures_in(folder: str | Path) -> Pictures:
     """Every picture in a folder and in the folders below it; links are followed, but not in circles.
 
