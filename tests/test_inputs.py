@@ -117,6 +117,7 @@ def test_names_in_another_encoding_go_through_all_commands(tiny, tmp_path, monke
     monkeypatch.setattr(sys, "stdout", screen)
     run = folder / "run"
     assert main(["invert", str(folder), "--steps", "1", "--out", str(run)]) == 0
+    assert main(["report", str(run)]) == 0
     assert (
         main(["unlearn", "--photo", str(folder / os.fsdecode(b"Jos\xe9.png")), "--steps", "1", "--out", str(run)]) == 0
     )

@@ -23,7 +23,7 @@ LOADERS: dict[str, Callable[..., Generator]] = {
 
 
 def load_generator(
-    name: str = "mobilestylegan-ffhq", resolution: int | None = None, device: str | torch.device | None = None
+    name: str | Path = "mobilestylegan-ffhq", resolution: int | None = None, device: str | torch.device | None = None
 ) -> Generator:
     """Return a pretrained generator, frozen and in evaluation mode, on `device` (the CPU by default).
 
@@ -39,7 +39,7 @@ def load_generator(
     guide_lib.errors.GuideError: There is no generator 'mobilestylegan'; did you mean 'mobilestylegan-ffhq'?
     Known: mobilestylegan-ffhq, eg3d-ffhq-512.
     """
-    size = {} if resolution is None else {"resolution": resolution}
+    name, size = os.fspath(name), {} if resolution is None else {"resolution": resolution}
     generator = LOADERS[name](**size) if name in LOADERS else _from_file(name, resolution)
     device = torch.device(device or "cpu")
     # What tensor cores want; on a CPU each generator chooses for itself.
