@@ -26,6 +26,9 @@ def typed_path(text: str) -> Path:
     """A path as somebody types it, for argparse: `~`, `$HOME` and quotes that the shell has left are understood.
 
     Whatever exists under exactly this name is meant by it.
+
+    >>> typed_path('"~/me.jpg"') == Path.home() / "me.jpg"
+    True
     """
     if os.path.lexists(text):
         return Path(text)
@@ -38,7 +41,11 @@ def typed_path(text: str) -> Path:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed and stored anywhere, whatever the encoding of its names."""
+    """A path as text that can be printed and stored anywhere, whatever the encoding of its names.
+
+    >>> print(shown(os.fsdecode(b"caf\\xe9")))
+    caf\\xe9
+    """
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
@@ -59,6 +66,9 @@ def from_json(content: bytes) -> Any:
 
     Raises:
         ValueError: it is no JSON.
+
+    >>> from_json('{"name": "Jos\\u00e9"}'.encode("latin-1")) == from_json('{"name": "Jos\\u00e9"}'.encode("utf-16"))
+    True
     """
     try:
         return json.loads(content)

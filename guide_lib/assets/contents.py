@@ -1,6 +1,6 @@
 """What of a downloaded file is kept: the one network in it that can be loaded, under the names it is loaded by.
 
-kept = keep(torch_file(content))                 # of {"g": ..., "d": ..., "g_ema": ..., "latent_avg": ...} the g_ema
+Of {"g": ..., "d": ..., "g_ema": ..., "latent_avg": ...} it is the g_ema, with the mean latent that lies beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ ASSUMED = {
 
 @dataclass(frozen=True)
 class Kept:
-    """kind: "EG3D", "StyleGAN2", or the name of an official encoder or recogniser. note: what had to be assumed."""
+    """A network that can be loaded.
+
+    kind: "EG3D", "StyleGAN2", or the name of an official encoder or recogniser. arrays: its tensors, as its loader
+    names them. settings: what else the file says of it. note: what had to be assumed.
+    """
 
     kind: str
     arrays: Arrays
@@ -37,6 +41,12 @@ def keep(network: StoredNetwork, known: Mapping[str, str]) -> Kept:
 
     Raises:
         NotLoadable: there is none, or none that could be loaded afterwards.
+
+    >>> import numpy as np
+    >>> keep(StoredNetwork({"fc.weight": np.ones((3, 3))}), {})
+    Traceback (most recent call last):
+    guide_lib.assets.networks.NotLoadable: holds another network, with tensors such as fc.weight: known are StyleGAN2
+    and EG3D, and for the paper's track GOAE, ArcFace and FaceNet
     """
     shapes = network.shapes
     for prefix in ("", *_prefixes(shapes)):

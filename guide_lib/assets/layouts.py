@@ -1,7 +1,6 @@
 """Names and shapes of the tensors of the networks that can be loaded, written down without PyTorch.
 
-stylegan2_layout(resolution=1024, z_dim=512, w_dim=512, mapping_layers=8, channel_base=32768, channel_max=512)
-eg3d_layout(plane_size=256, ...)                         # the sizes of the configurations in guide_lib.generators
+The arguments are the sizes of the configurations in `guide_lib.generators`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,12 @@ _COUNTERS = ".num_batches_tracked"  # of batch normalisation: older files lack t
 def stylegan2_layout(
     resolution: int, z_dim: int, w_dim: int, mapping_layers: int, channel_base: int, channel_max: int
 ) -> Shapes:
-    """Every tensor of an unconditional StyleGAN2."""
+    """Every tensor of an unconditional StyleGAN2.
+
+    >>> layout = stylegan2_layout(1024, z_dim=512, w_dim=512, mapping_layers=8, channel_base=32768, channel_max=512)
+    >>> len(layout), layout["synthesis.b1024.conv1.weight"], layout["mapping.w_avg"]
+    (182, (32, 32, 3, 3), (512,))
+    """
     synthesis = _synthesis(resolution, 3, w_dim, channel_base, channel_max)
     return _below("synthesis", synthesis) | _below("mapping", _mapping(z_dim, w_dim, mapping_layers))
 
@@ -47,7 +51,11 @@ def eg3d_layout(
 
 
 def digest(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """A short name of a layout, the same whatever the order."""
+    """A short name of a layout, the same whatever the order.
+
+    >>> digest({"a": (1,), "b": (2, 3)}) == digest({"b": (2, 3), "a": (1,)}) != digest({"a": (1,), "b": (6,)})
+    True
+    """
     lines = sorted(f"{name} {tuple(shape)}" for name, shape in shapes.items() if not name.endswith(_COUNTERS))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 

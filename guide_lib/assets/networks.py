@@ -1,7 +1,5 @@
 """Which generator tensors belong to, by their names and shapes, and whether it can be loaded; all without PyTorch.
 
-    kind, sizes = sizes_of(shapes, settings)     # "EG3D" or "StyleGAN2", and the arguments of its configuration
-
 Whoever converts a file asks before anything is written, whoever loads it asks again.
 """
 
@@ -36,6 +34,15 @@ def sizes_of(shapes: Shapes, settings: Mapping[str, Any]) -> tuple[str, dict[str
 
     Raises:
         NotLoadable: it is no generator that this package draws with.
+
+    >>> shapes = stylegan2_layout(16, z_dim=6, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)
+    >>> kind, sizes = sizes_of(shapes, {})
+    >>> kind, sizes["resolution"], sizes["z_dim"]
+    ('StyleGAN2', 16, 6)
+    >>> sizes_of(shapes | {"mapping.embed.weight": (8, 10)}, {})
+    Traceback (most recent call last):
+    guide_lib.assets.networks.NotLoadable: holds a conditional StyleGAN2, whose pictures depend on a label (10 kinds):
+    choose another network of StyleGAN2's
     """
     eg3d = "decoder.net.0.weight" in shapes
     kind, advice, read = ("EG3D", _FACES, _eg3d) if eg3d else ("StyleGAN2", _FLAT, _stylegan2)

@@ -1,10 +1,8 @@
 """Pretrained files that nobody may pass on: you download them by hand, this package converts them once.
 
-    path = converted("eg3d-ffhq-512")                                  # or one sentence on how to get it
-    path = convert(Path("ffhqrebalanced512-128.pkl"))                  # pickle -> safetensors, nothing in it runs
-
-Other files that hold StyleGAN2 or EG3D convert as well, to a place beside them. Whatever could not be loaded afterwards
-is refused in one sentence that says what it is.
+`converted("eg3d-ffhq-512")` is the path, or one sentence on how to get the file; `convert` turns a downloaded file into
+safetensors, and nothing in it runs. Other files that hold StyleGAN2 or EG3D convert as well, to a place beside them.
+Whatever could not be loaded afterwards is refused in one sentence that says what it is.
 """
 
 from __future__ import annotations
@@ -38,9 +36,10 @@ _CONVERTED = "source_sha256"  # in the metadata of every converted file
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """A file as its makers publish it: its name there, the page to get it from, what its licence allows.
+    """A file as its makers publish it.
 
-    kind: "generator", "encoder" or "recogniser". layout: of its tensors, see `digest`; "" for EG3D: sizes may differ.
+    file, page: its name there, and where to get it. kind: "generator", "encoder" or "recogniser". licence: what it
+    allows. trained_on: the pictures it has seen. layout: of its tensors, see `digest`; "" for EG3D, of several sizes.
     """
 
     file: str
@@ -87,7 +86,11 @@ OFFICIAL: dict[str, OfficialFile] = {
 
 
 def converted_path(name: str) -> Path:
-    """Where the converted file of an official one lies in the cache."""
+    """Where the converted file of an official one lies in the cache.
+
+    >>> converted_path("eg3d-ffhq-512").name
+    'eg3d-ffhq-512.safetensors'
+    """
     return cache_dir() / f"{name}.safetensors"
 
 
@@ -107,6 +110,16 @@ def convert(source: Path, out: Path | None = None) -> Path:
 
     It goes to `out`; else into the cache if it is an official file; else beside `source`. Raises `GuideError` if it
     holds nothing that can be loaded, or `out` cannot be written.
+
+    >>> _ = (tmp_path / "page.pkl").write_bytes(b"<!DOCTYPE html>")
+    >>> convert(tmp_path / "page.pkl")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: .../page.pkl is an HTML page instead of a file: open it in a browser to see why.
+    >>> torch.save({"latent": torch.ones(1, 512)}, tmp_path / "mine.pt")
+    >>> convert(tmp_path / "mine.pt")
+    Traceback (most recent call last):
+    guide_lib.errors.GuideError: .../mine.pt holds another network, with tensors such as latent: known are StyleGAN2 and
+    EG3D, and for the paper's track GOAE, ArcFace and FaceNet.
     """
     content = _content(source)
     network, kept = _kept(source, content)

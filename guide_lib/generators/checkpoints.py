@@ -37,8 +37,8 @@ def load_converted(path: Path, resolution: int | None = None) -> Generator:
 
     >>> load_converted(Path("nowhere.safetensors"))
     Traceback (most recent call last):
-    guide_lib.errors.GuideError: nowhere.safetensors is not a converted checkpoint; make one with:
-    python -m guide_lib convert FILE.
+    guide_lib.errors.GuideError: nowhere.safetensors is not a converted checkpoint; run python -m guide_lib convert
+    nowhere.safetensors.
     """
     state, settings = _read(path)
     try:

@@ -1,10 +1,8 @@
 """Saved students: the weights that unlearning has changed, and which generator they belong to.
 
-    save_student(folder / "student.safetensors", student, "mobilestylegan-ffhq")
-    generator = load_generator("runs/demo/student.safetensors")      # draws, and can be unlearned again
-
-The file holds what can be trained and nothing else; the rest comes from the generator that is named in it. Of a student
-of a student that is the first generator, for the last weights replace all earlier ones.
+`load_generator("runs/demo/student.safetensors")` draws as the student drew, and can be unlearned again. The file holds
+what can be trained and nothing else; the rest comes from the generator that is named in it. Of a student of a student
+that is the first generator, for the last weights replace all earlier ones.
 """
 
 from __future__ import annotations
@@ -34,8 +32,10 @@ _PARTS = "synthesis_network.", "backbone.synthesis."  # what MobileStyleGAN trai
 
 
 class Origin(NamedTuple):
-    """What a student was before: the generator's name (None: unknown), the resolution in pixels, and a digest of the
-    tensors that training leaves alone. Older files lack the last two."""
+    """What a student was before. Older files lack all but the name, which stands in the metrics of their run.
+
+    name: of the generator, or None. resolution: in pixels. rest: a digest of the tensors that training leaves alone.
+    """
 
     name: str | None
     resolution: int | None = None
@@ -47,6 +47,10 @@ def save_student(path: Path, student: Generator, name: str | None = None) -> Non
 
     Raises:
         GuideError: the file cannot be written.
+
+    >>> save_student(tmp_path / "student.safetensors", student, "mobilestylegan-ffhq")
+    >>> origin_of(tmp_path / "student.safetensors")[:2], is_student(tmp_path / "student.safetensors")
+    (('mobilestylegan-ffhq', 16), True)
     """
     facts = {_RESOLUTION: str(student.resolution), _REST: _rest_digest(student)}
     if name is not None:
@@ -81,6 +85,10 @@ def dressed(generator: Generator, weights: Mapping[str, Tensor]) -> Generator:
 
     Raises:
         GuideError: they are another generator's.
+
+    >>> twin = dressed(generator, student.trainable_parameters())
+    >>> torch.equal(twin.picture(w_u), student.picture(w_u))
+    True
     """
     for _ in range(_adapters(weights) - _adapters(generator.trainable_parameters())):
         add_adapters(generator, torch.Generator())

@@ -1,8 +1,5 @@
 """Folders of pictures: one walk for all who are given a folder.
 
-    paths, skipped = pictures_in("ffhq")                     # of every subfolder, sorted; why the other files are none
-    names, photos, skipped = load_person("photos/ada")       # all photos of one person, aligned: [N,3,512,512]
-
 One file that cannot be used does not end anything: it is left out, and the sentence that says why is kept.
 """
 
@@ -26,8 +23,11 @@ TOLD = 3  # reasons that are printed, of however many
 
 
 class Album(NamedTuple):
-    """Photos of one person. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the order of `names`; skipped: for
-    every other file of the folder, the sentence that says why."""
+    """Photos of one person.
+
+    names: of the files, with the subfolders they are in. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the same
+    order. skipped: for every other file of the folder, the sentence that says why.
+    """
 
     names: list[str]
     photos: Tensor
@@ -35,7 +35,10 @@ class Album(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """paths: of pictures, in the order of their names; skipped: for every other file, the sentence that says why."""
+    """The pictures of a folder.
+
+    paths: in the order of their names. skipped: for every other file, the sentence that says why.
+    """
 
     paths: list[Path]
     skipped: dict[str, str]
@@ -71,6 +74,13 @@ def pictures_in(folder: str | Path) -> Pictures:
 
     Raises:
         GuideError: there is no such folder, or it cannot be read.
+
+    >>> (tmp_path / "00000").mkdir()
+    >>> Image.new("RGB", (64, 64)).save(tmp_path / "00000" / "1.png")
+    >>> _ = (tmp_path / "dataset.json").write_text("{}")
+    >>> found = pictures_in(tmp_path)
+    >>> [path.name for path in found.paths], list(found.skipped)
+    (['1.png'], ['dataset.json'])
     """
     paths, skipped = [], {}
     waiting, seen = entries(folder)[::-1], {_identity(folder)}
@@ -95,6 +105,13 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
 
     Raises:
         GuideError: there is no such folder, it cannot be read, or no file of it can be used.
+
+    >>> from guide_lib.assets import shipped
+    >>> Image.open(shipped("portrait.png")).save(tmp_path / "ada.png")
+    >>> _ = (tmp_path / "notes.txt").write_text("not a photo")
+    >>> album = load_person(tmp_path, size=128)
+    >>> album.names, list(album.photos.shape), list(album.skipped)
+    (['ada.png'], [1, 3, 128, 128], ['notes.txt'])
     """
     (paths, skipped), faces = pictures_in(folder), faces or {}
     photos: dict[str, Tensor] = {}

@@ -1,7 +1,4 @@
-"""Safetensors files of other programs: tensors by name, and nothing that could run.
-
-network = safetensors_file(Path("generator.safetensors").read_bytes())
-"""
+"""Safetensors files of other programs: tensors by name, and nothing that could run."""
 
 from __future__ import annotations
 
@@ -28,7 +25,12 @@ _KINDS = {
 
 
 def safetensors_facts(content: bytes) -> dict[str, str] | None:
-    """What a safetensors file says of itself beside its tensors; None for any other file."""
+    """What a safetensors file says of itself beside its tensors; None for any other file.
+
+    >>> from safetensors.numpy import save
+    >>> safetensors_facts(save({"a": np.ones(2)}, {"of": "this"})), safetensors_facts(b"<html>")
+    ({'of': 'this'}, None)
+    """
     length = int.from_bytes(content[:8], "little")
     if content[8:9] != b"{" or length > len(content) - 8:
         return None
@@ -40,7 +42,12 @@ def safetensors_facts(content: bytes) -> dict[str, str] | None:
 
 
 def safetensors_file(content: bytes) -> StoredNetwork:
-    """The tensors of a safetensors file. Raises `GuideError` if it is damaged or its numbers are of an unknown kind."""
+    """The tensors of a safetensors file. Raises `GuideError` if it is damaged or its numbers are of an unknown kind.
+
+    >>> from safetensors.numpy import save
+    >>> safetensors_file(save({"a": np.ones(2)})).shapes
+    {'a': (2,)}
+    """
     try:
         described = dict(safetensors.deserialize(content))
     except safetensors.SafetensorError as error:

@@ -1,7 +1,5 @@
 """What a file is that no reader takes: a clause that follows its name, and says what to do.
 
-    diagnosis(Path("model.zip").read_bytes())       # "is a zip archive of 2 files (a.pkl, b.txt): unpack it and ..."
-
 A pickle is looked at as data, as everywhere here: nothing in it runs.
 """
 
@@ -54,7 +52,14 @@ _MODULE = {"_modules", "_parameters"}  # among the attributes of every module of
 
 
 def diagnosis(content: bytes) -> str | None:
-    """What the file is and what to do about it; None if it should be readable, and so may be damaged or hostile."""
+    """What the file is and what to do about it; None if it should be readable, and so may be damaged or hostile.
+
+    >>> diagnosis(b"version https://git-lfs.github.com/spec/v1")
+    'is a pointer of Git LFS, not the file itself: fetch that with git lfs pull'
+    >>> import pickle
+    >>> diagnosis(pickle.dumps([0.1, 0.2])), diagnosis(pickle.dumps(print))
+    ('holds a list, not a network: convert the file that holds the weights', None)
+    """
     if not content:
         return "is empty: download it again"
     for magic, clause in _BEGINNINGS:

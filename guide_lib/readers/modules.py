@@ -1,7 +1,5 @@
 """Whole modules of PyTorch as a pickle describes them: of each only the parameters, buffers and settings are taken.
 
-    network = read_module(described, storage, limit=len(content))
-
 NVIDIA's networks carry their own source code in their pickle; it is text here, and stays text.
 """
 
@@ -36,8 +34,10 @@ _LEFT_OUT = object()
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What is left of a network: its tensors by name, its class if the file names it, and its settings as far as they
-    are plain values."""
+    """What is left of a network.
+
+    arrays: its tensors by name. class_name: of the network, if the file has it. settings: the plain values.
+    """
 
     arrays: Mapping[str, np.ndarray]
     class_name: str = ""
@@ -45,6 +45,7 @@ class StoredNetwork:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the tensors, by name; reads none of them."""
         if isinstance(self.arrays, LazyArrays):
             return self.arrays.shapes()
         return {name: array.shape for name, array in self.arrays.items()}

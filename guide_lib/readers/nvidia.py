@@ -1,7 +1,5 @@
 """Generators from NVIDIA's pickles (StyleGAN2-ADA, StyleGAN3, EG3D), whose objects carry their own source code.
 
-    network = nvidia_generator(Path("ffhqrebalanced512-128.pkl").read_bytes())
-
 Such a file asks to run the source that it carries. Here it is read as data (`symbolic_pickle`): of every module only
 the parameters, buffers and settings are taken, and neither its source nor anything else in the file runs.
 """

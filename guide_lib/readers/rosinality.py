@@ -1,7 +1,5 @@
 """StyleGAN2 as the repository stylegan2-pytorch names its tensors (pSp, e4e and many others do, too) -> NVIDIA's names.
 
-    arrays = nvidia_names(state, latent_avg)                 # synthesis.b4.const, ..., mapping.w_avg
-
 Both compute the same: equal scales, equal order of noise, bias and activation; only shapes and names differ.
 """
 

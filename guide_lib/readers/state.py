@@ -1,8 +1,5 @@
 """What torch.save wrote (encoder_FFHQ.pt, stylegan2-ffhq-config-f.pt, ...), in its zip and in its older format.
 
-    network = torch_file(Path("encoder_FFHQ.pt").read_bytes())
-    network.arrays["g_ema.style.1.weight"]                   # read when it is asked for
-
 Both hold a pickle, which is read as data (`symbolic_pickle`): dictionaries of tensors, however nested, or a whole
 module of PyTorch's or NVIDIA's. Numbers and text beside the tensors are passed over.
 """
@@ -29,14 +26,24 @@ _MAX_DEPTH, _MAX_PARTS = 8, 100_000
 
 
 def is_torch_file(content: bytes) -> bool:
-    """Whether it begins as torch.save's files do, the newer or the older ones."""
+    """Whether it begins as torch.save's files do, the newer or the older ones.
+
+    >>> is_torch_file(b"PK\\x03\\x04..."), is_torch_file(b"<html>")
+    (True, False)
+    """
     return content.startswith((_ZIP, OLDER_MAGIC))
 
 
 def torch_file(content: bytes) -> StoredNetwork:
     """The tensors by name, `a.b` for b in a dictionary a. Raises `GuideError` if there are none, or at other objects.
 
-    Of a module of NVIDIA's, alone in the file or under `G_ema`, its settings as well.
+    Of a module of NVIDIA's, alone in the file or under `G_ema`, its settings as well. A tensor is read when it is asked
+    for.
+
+    >>> file = io.BytesIO()
+    >>> torch.save({"g_ema": {"conv.bias": torch.ones(3)}, "step": 7}, file)
+    >>> dict(torch_file(file.getvalue()).arrays)
+    {'g_ema.conv.bias': array([1., 1., 1.], dtype=float32)}
     """
     tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _allowed)
     held = _dictionary(tree) or {}

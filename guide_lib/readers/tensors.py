@@ -37,7 +37,7 @@ Storage = Callable[[Any], np.ndarray]
 
 
 class StorageKey(NamedTuple):
-    """What a pickle says about a storage that lies outside it; dtype, name, count: of its numbers."""
+    """What a pickle says about a storage that lies outside it; kind, name, count: of its numbers."""
 
     kind: str
     name: str
@@ -55,7 +55,11 @@ class StorageKey(NamedTuple):
 
 
 def widened(flat: np.ndarray) -> np.ndarray:
-    """bfloat16, read as uint16, in single precision, whose upper half it is."""
+    """bfloat16, read as uint16, in single precision, whose upper half it is.
+
+    >>> widened(np.uint16([0x3F80, 0xC000]))
+    array([ 1., -2.], dtype=float32)
+    """
     return (flat.astype("<u4") << 16).view("<f4")
 
 
@@ -176,6 +180,7 @@ class LazyArrays(Mapping):
         return name in self._described
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the tensors, as the file describes them."""
         return {name: shape_of(value) for name, value in self._described.items()}
 
     def __getitem__(self, name: str) -> np.ndarray:
