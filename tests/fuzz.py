@@ -265,7 +265,7 @@ TARGETS: dict[str, Target] = {
         _plain(readers.array_pickle),
     ),
     "state dict": Target(_state, _plain(lambda content: dict(readers.torch_file(content).arrays))),
-    "generator pickle": Target(_network, _plain(readers.nvidia_generator)),
+    "generator pickle": Target(_network, _plain(lambda content: dict(readers.nvidia_generator(content).arrays))),
     "safetensors": Target(
         lambda: [safetensors.torch.save({"a": torch.ones(3), "b": torch.ones(2).bfloat16()}, {"of": "this"})],
         _plain(lambda content: (readers.safetensors_facts(content), readers.safetensors_file(content))),

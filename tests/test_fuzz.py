@@ -79,6 +79,13 @@ def test_pairs_of_pairs_do_not_overflow_or_hang(content, folder):
     refused("array pickle", content, folder)
 
 
+def test_a_storage_that_is_known_by_pairs_of_pairs_does_not_hang(folder):
+    """A key outside the pickle whose hash takes 2^60 steps."""
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(h\x00QK\x00K\x02\x85K\x01\x85tR"
+    content = DEEP + b"0" * 61 + b"}" + text("a") + tensor + b"s."
+    assert "a storage" in refused("generator pickle", content, folder)
+
+
 def test_a_shape_that_repeats_bytes_takes_no_memory(folder):
     content = pickle.dumps({"a": np.zeros(3, "<f4")}, 3)
     assert content.count(b"K\x03\x85") == 1

@@ -13,9 +13,11 @@ from typing import Any
 
 from guide_lib.errors import GuideError
 from guide_lib.readers.common import ZIP_ERRORS
-from guide_lib.readers.modules import DICTIONARIES, PERSISTENT, TENSORFLOW, module_names
+from guide_lib.readers.modules import DICTIONARIES, PERSISTENT, TENSORFLOW
+from guide_lib.readers.nvidia import STORED
 from guide_lib.readers.symbolic import Made, symbolic_pickle
 from guide_lib.readers.tensors import OLDER_MAGIC, TENSOR, is_tensor, shape_of
+from guide_lib.readers.trees import tree_names
 
 _NUMBERS_ALONE = "have its numbers alone saved by torch.save(model.state_dict(), FILE), and convert that file"
 _UNPACK = "unpack it and convert the .pkl or .pt file inside"
@@ -127,7 +129,7 @@ def _contents(tree: Any, names: list[str]) -> str | None:
         return f"holds a whole module of PyTorch's ({_some(modules)}), which is a program: {_NUMBERS_ALONE}"
     if "G_ema" not in parts and any(isinstance(p, Made) and p.path == PERSISTENT for p in parts.values()):
         return f"holds {_some(list(parts))}, but not G_ema, the generator to draw with: convert another snapshot"
-    if unusual := [name for name in dict.fromkeys(names) if not module_names(name)]:
+    if unusual := [name for name in dict.fromkeys(names) if not tree_names(name) and name != STORED]:
         return f"holds objects of another program ({_some(unusual)}): {_NUMBERS_ALONE}"
     return None if TENSOR in names else f"holds no network but {_some(list(parts))}: {_OTHER}"
 

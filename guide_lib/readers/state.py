@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from guide_lib.readers.common import ZIP_ERRORS, expect, refuse
-from guide_lib.readers.modules import DICTIONARIES, StoredNetwork, is_module, module_names, read_module
-from guide_lib.readers.symbolic import Made, symbolic_pickle
-from guide_lib.readers.tensors import OLDER_MAGIC, LazyArrays, Storage, is_tensor, older_file, storage_key
+from guide_lib.readers.modules import StoredNetwork
+from guide_lib.readers.symbolic import symbolic_pickle
+from guide_lib.readers.tensors import OLDER_MAGIC, Storage, older_file, storage_key
+from guide_lib.readers.trees import network_in, tree_names
 
 _FORMAT = "checkpoint"
-# what training scripts save beside the tensors: their options, and the bytes of NumPy's numbers
-_BESIDE = {"argparse.Namespace", "_codecs.encode", "builtins.dict", "builtins.list", "__builtin__.dict"}
 _ZIP = b"PK\x03\x04"
-_MAX_DEPTH, _MAX_PARTS = 8, 100_000
 
 
 def is_torch_file(content: bytes) -> bool:
@@ -45,38 +42,8 @@ def torch_file(content: bytes) -> StoredNetwork:
     >>> dict(torch_file(file.getvalue()).arrays)
     {'g_ema.conv.bias': array([1., 1., 1.], dtype=float32)}
     """
-    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _allowed)
-    held = _dictionary(tree) or {}
-    for module in (tree, held.get("G_ema")):
-        if is_module(module):
-            return read_module(module, storage, len(content))
-    described: dict[str, Made] = {}
-    for name, value in _tensors(tree, iter(range(_MAX_PARTS))):
-        right = name.isprintable() and not name.startswith("__")  # safetensors has its own
-        expect(right and name not in described, _FORMAT, "a name in it is odd")
-        described[name] = value
-    expect(bool(described), _FORMAT, "it is not a dictionary of tensors")
-    return StoredNetwork(LazyArrays(described, storage, len(content)))
-
-
-def _allowed(path: str) -> bool:
-    return path in _BESIDE or module_names(path)
-
-
-def _dictionary(value: Any) -> dict[Any, Any] | None:
-    """The entries of a dictionary of any kind; None for anything else."""
-    value = value.entries if isinstance(value, Made) and value.path in DICTIONARIES else value
-    return value if isinstance(value, dict) else None
-
-
-def _tensors(value: Any, budget: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Made]]:
-    """Every tensor in dictionaries of dictionaries, by its path."""
-    for key, item in (_dictionary(value) or {}).items():
-        expect(next(budget, None) is not None and depth < _MAX_DEPTH, _FORMAT, "it nests too many dictionaries")
-        if is_tensor(item):
-            yield f"{prefix}{key}", item
-        else:
-            yield from _tensors(item, budget, f"{prefix}{key}.", depth + 1)
+    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, tree_names)
+    return network_in(tree, storage, len(content))
 
 
 def _zipped(content: bytes) -> tuple[Any, Storage]:
@@ -92,7 +59,7 @@ def _zipped(content: bytes) -> tuple[Any, Storage]:
         refuse(_FORMAT, f"it is a damaged archive: {str(error)[:80]}")
     expect(files.get("byteorder", b"little") == b"little", _FORMAT, "it is not little-endian")
     pickled = io.BytesIO(files.get("data.pkl", b""))
-    tree = symbolic_pickle(pickled, _allowed)
+    tree = symbolic_pickle(pickled, tree_names)
     expect(pickled.tell() == len(files["data.pkl"]), _FORMAT, "something follows its end")
     read: dict[str, np.ndarray] = {}
 

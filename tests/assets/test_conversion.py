@@ -313,6 +313,8 @@ READ = {
     ),
     "parallel": lambda: saved({f"module.{name}": tensor for name, tensor in state().items()}),
     "safetensors": lambda: safetensors.torch.save(state()),
+    "pickled alone": lambda: pickle.dumps(state()),
+    "pickled alone, nested": lambda: pickle.dumps({"G": {}, "params_ema": dict(state()), "iter": 3}),
     "beside a discriminator": lambda: saved(state() | {"discriminator.b4.fc.weight": torch.ones(2, 2)}),
 }  # fmt: skip
 
