@@ -17,6 +17,12 @@ PHOTO  ?=
 FACE   ?=
 SEED   ?=
 OUT    ?= runs/demo
+# A name may hold spaces, quotes and dollars: it goes to the shell as a variable, as it was typed.
+override PHOTO := $(value PHOTO)
+override FACE  := $(value FACE)
+override SEED  := $(value SEED)
+override OUT   := $(value OUT)
+export PHOTO FACE SEED OUT
 
 # Training allocates and frees the same large blocks at every step. By default glibc returns each to the
 # system and maps it anew (millions of page faults); kept instead, a step runs more than twice as fast for
@@ -30,7 +36,7 @@ LOCK  := $(wildcard requirements/lock-*.txt)
 KEY   := $(shell sed '/^\[tool\.ruff\]/,$$d' pyproject.toml | cat - $(LOCK) | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(KEY)
 # The portrait in data/ is used unless a photo or a seed is named.
-WHO   := $(if $(PHOTO),--photo "$(PHOTO)",$(if $(SEED),--person $(SEED))) $(if $(FACE),--face $(FACE))
+WHO   := $(if $(PHOTO),--photo="$$PHOTO",$(if $(SEED),--person="$$SEED")) $(if $(FACE),--face="$$FACE")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lab doctor compare notebooks course mutants lint format clean setup
@@ -52,7 +58,7 @@ $(STAMP):
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m guide_lib unlearn $(WHO) --out "$(OUT)"
+	$(BIN)/python -m guide_lib unlearn $(WHO) --out="$$OUT"
 
 test: lint
 	$(BIN)/python -m guide_lib assets fetch

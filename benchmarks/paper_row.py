@@ -26,7 +26,7 @@ from guide_lib.generators import Generator, as_released
 from guide_lib.inversion.goae import load_goae
 from guide_lib.metrics import identity_similarity, render
 from guide_lib.metrics.distribution import Extractor, frechet_distance, generated_features, photo_features
-from guide_lib.perception import align, load_inception, load_person, load_photo
+from guide_lib.perception import align, load_inception, load_person, load_photo, pictures_in
 from guide_lib.runtime import keep_freed_memory, pick_device
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
@@ -100,7 +100,7 @@ def in_range(name: str, value: float) -> bool:
 
 def digest(folder: Path) -> str:
     """Which pictures a folder holds, by names and sizes."""
-    files = sorted((path.name, path.stat().st_size) for path in folder.glob("*") if path.is_file())
+    files = [(str(path.relative_to(folder)), path.stat().st_size) for path in pictures_in(folder).paths]
     return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
 
 

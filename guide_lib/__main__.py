@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guide_lib.errors import GuideError
+from guide_lib.files import shown, typed_path
 
 if TYPE_CHECKING:
     from guide_lib.session import Session
@@ -37,9 +40,9 @@ def unlearn(args: argparse.Namespace) -> None:
         "paper": UnlearningSettings.paper,
     }
     settings = presets[args.preset](**chosen)
+    # before the networks, which take longer: the photo may be the wrong one
+    photo = None if args.person is not None else align(load_photo(args.photo or portrait()), face=args.face)
     with run_folder(args.out) as folder:
-        # before the networks, which take longer: the photo may be the wrong one
-        photo = None if args.person is not None else align(load_photo(args.photo or portrait()), face=args.face)
         named = {key: getattr(args, key) for key in ("embedder", "judge", "quirks")}
         session = opened(args, folder, compiled=args.compile, **named)
         person = session.choose(photo=photo, seed=args.person, inversion=args.inversion)
@@ -56,18 +59,19 @@ def invert(args: argparse.Namespace) -> None:
     from guide_lib.experiment import run_folder
     from guide_lib.inversion.methods import with_steps
     from guide_lib.inversion.report import invert_person
+    from guide_lib.perception.albums import Album, load_person
     from guide_lib.perception.faces import align
-    from guide_lib.perception.photos import Album, load_person, load_photo
+    from guide_lib.perception.photos import load_photo
 
+    if not os.path.isdir(args.photo):
+        person = Album([shown(args.photo.name)], align(load_photo(args.photo), face=args.face), {})
+    elif args.face is None:
+        person = load_person(args.photo)
+    else:
+        raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
+    for reason in person.skipped.values():
+        print(f"skipped: {reason}", file=sys.stderr)
     with run_folder(args.out) as folder:
-        if not args.photo.is_dir():
-            person = Album([args.photo.name], align(load_photo(args.photo), face=args.face), {})
-        elif args.face is None:
-            person = load_person(args.photo)
-        else:
-            raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
-        for reason in person.skipped.values():
-            print(f"skipped: {reason}", file=sys.stderr)
         facts = {"skipped": person.skipped}
         method = args.method if args.steps is None else with_steps(args.method, args.steps)
         summary = invert_person(method, opened(args).networks, person.names, person.photos, folder, facts)
@@ -95,8 +99,9 @@ def evaluate(args: argparse.Namespace) -> None:
     from guide_lib.evaluation import Measures, chosen_methods, evaluate_people, summarise, table_of
     from guide_lib.experiment import run_folder
     from guide_lib.generators import load_directions
+    from guide_lib.generators.mobile import MobileStyleGAN
     from guide_lib.metrics import photo_features
-    from guide_lib.perception import load_inception
+    from guide_lib.perception import check_pictures, load_inception
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
@@ -105,11 +110,13 @@ def evaluate(args: argparse.Namespace) -> None:
         raise GuideError("--real compares with generated pictures; say how many with --pairs.")
     if args.pairs == 1:
         raise GuideError("FID and KID compare distributions; name at least two --pairs, or none.")
+    for path in filter(None, (args.photos, args.real)):
+        check_pictures(path)
     device = pick_device(args.device)
     settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
     with run_folder(args.out) as folder:
         networks = opened(args).networks
-        flat = args.generator == "mobilestylegan-ffhq"
+        flat = isinstance(networks.generator, MobileStyleGAN)
         inception, real = (load_inception(device) if args.pairs else None), None
         if args.real:
             real = photo_features(args.real, inception, networks.generator.resolution)
@@ -138,14 +145,15 @@ def assets(args: argparse.Namespace) -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Convert a pickle of NVIDIA's, or a state dict of torch.save (GOAE, ArcFace), to safetensors; nothing is run."""
-    from guide_lib.assets import OFFICIAL
+    """Convert StyleGAN2, EG3D, GOAE, ArcFace or FaceNet as downloaded (.pkl, .pt) to safetensors; nothing is run."""
+    from guide_lib.assets import OFFICIAL, conversion_note
     from guide_lib.assets import convert as to_safetensors
 
     for known in OFFICIAL.values():
         if known.file == args.file.name:
             print(f"licence of {known.file}: {known.licence}")
-    print(f"wrote {to_safetensors(args.file, args.out)}")
+    path = to_safetensors(args.file, args.out)
+    print(f"wrote {path} ({conversion_note(path)})")
 
 
 def doctor(args: argparse.Namespace) -> None:
@@ -179,6 +187,11 @@ def number(least: int, most: int = 2**32 - 1) -> Callable[[str], int]:
     return read
 
 
+def named_or_typed(text: str) -> str:
+    """The name of a generator, or its file."""
+    return str(typed_path(text))
+
+
 def precision(args: argparse.Namespace) -> dict[str, bool]:
     """The precision that was asked for; else it is the preset's."""
     return {"mixed_precision": args.precision == "mixed"} if args.precision else {}
@@ -195,10 +208,11 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     def network_options(sub: argparse.ArgumentParser, out: str) -> None:
-        sub.add_argument("--generator", default="mobilestylegan-ffhq", help="a name, or a file that `convert` wrote")
+        text = "a name, a file that `convert` wrote, or the student.safetensors of a run"
+        sub.add_argument("--generator", type=named_or_typed, default="mobilestylegan-ffhq", help=text)
         sub.add_argument("--resolution", type=int, help="pixels: 128, 256, 512 or 1024 (default 256; EG3D: 512)")
         sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
-        sub.add_argument("--out", type=Path, default=Path(out), help=f"folder for the results (default {out})")
+        sub.add_argument("--out", type=typed_path, default=Path(out), help=f"folder for the results (default {out})")
 
     def precision_option(sub: argparse.ArgumentParser) -> None:
         text = "mixed computes pictures in bfloat16 (default where the device is faster so; preset paper: single)"
@@ -206,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(unlearn)
     who = sub.add_mutually_exclusive_group()
-    who.add_argument("--photo", type=Path, help="the person to erase (default: the bundled portrait)")
+    who.add_argument("--photo", type=typed_path, help="the person to erase (default: the bundled portrait)")
     who.add_argument("--person", type=number(0), metavar="SEED", help="erase the person that this seed draws instead")
     sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
     sub.add_argument("--inversion", choices=("optimise", "refine", "encoder"), default="optimise", help=HOW)
@@ -221,7 +235,7 @@ def parser() -> argparse.ArgumentParser:
     precision_option(sub)
     network_options(sub, "runs/demo")
     sub = command(invert)
-    sub.add_argument("photo", type=Path, metavar="PHOTO_OR_FOLDER")
+    sub.add_argument("photo", type=typed_path, metavar="PHOTO_OR_FOLDER")
     sub.add_argument("--method", choices=("optimise", "refine", "encoder", "pivotal"), default="optimise", help=HOW)
     sub.add_argument("--steps", type=number(0), help="in W+, instead of the method's")
     sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
@@ -235,27 +249,30 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--scenario", choices=("random", "ind", "ood"), default="random")
     sub.add_argument("--methods", default="main", help="names and groups with commas between them (default main)")
     sub.add_argument("--people", type=number(1), default=16)
-    sub.add_argument("--photos", type=Path, help="for ood: a photo, or a folder with a photo or folder a person")
+    sub.add_argument("--photos", type=typed_path, help="for ood: a photo, or a folder with a photo or folder a person")
     sub.add_argument("--pairs", type=number(0), default=0, help="pictures for FID_pre and KID (paper: 5000; default 0)")
-    sub.add_argument("--real", type=Path, help="folder of aligned real photos for dFID_real; needs --pairs")
+    sub.add_argument("--real", type=typed_path, help="folder of aligned real photos for dFID_real; needs --pairs")
     sub.add_argument("--attacks", action="store_true", help="attack every changed generator, too")
     sub.add_argument("--steps", type=number(1), help="instead of the preset's")
     sub.add_argument("--seed", type=number(0), help="seed of the random draws of the runs (default 0)")
     precision_option(sub)
     network_options(sub, "runs/evaluate")
     sub = command(report)
-    sub.add_argument("folder", type=Path, help="the folder of a run, for example runs/evaluate")
+    sub.add_argument("folder", type=typed_path, help="the folder of a run, for example runs/evaluate")
     sub = command(assets)
     sub.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     sub = command(convert)
-    sub.add_argument("file", type=Path, help="the file as downloaded, for example ffhqrebalanced512-128.pkl")
-    sub.add_argument("--out", type=Path, help="where to write (default: the cache for known files, else beside FILE)")
+    sub.add_argument("file", type=typed_path, help="the file as downloaded, for example ffhqrebalanced512-128.pkl")
+    sub.add_argument("--out", type=typed_path, help="the new file (default: in the cache, or beside FILE)")
     command(doctor)
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; a GuideError becomes one line on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be in any encoding
     args = parser().parse_args(argv)
     try:
         if args.function in (unlearn, invert, compare, evaluate):

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from guide_lib.errors import GuideError
-from guide_lib.files import written_whole
+from guide_lib.files import plainly_named, written_whole
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each parameter
 
@@ -76,7 +76,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     guide_lib.errors.GuideError: .../w.safetensors is damaged (...); delete it to start the run afresh.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with plainly_named(path) as plain, safe_open(plain, "pt") as file:
             tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]

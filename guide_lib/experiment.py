@@ -115,13 +115,19 @@ def portrait() -> Path:
 def run_folder(path: Path) -> Iterator[Path]:
     """Make the folder of a run and hold it, so that two runs cannot write into each other.
 
+    A run that ends before it has written anything, for example for a wrong input, leaves no folder behind.
+
     Raises:
         GuideError: it cannot be written, another run holds it, or the run inside ran out of memory.
     """
     try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
-            yield path
+            try:
+                yield path
+            finally:
+                _remove_empty(made)
     except Timeout:
         raise GuideError(f"Another run is writing to {path}; choose another folder with --out.") from None
     except (MemoryError, RuntimeError) as error:
@@ -131,6 +137,15 @@ def run_folder(path: Path) -> Iterator[Path]:
         raise GuideError("The device ran out of memory; use a smaller --resolution or --device cpu.") from None
     except OSError as error:
         raise GuideError(f"Cannot write to {path} ({error.strerror}); choose another folder with --out.") from error
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, the innermost first, as long as there is nothing in them but a lock."""
+    with suppress(OSError):
+        for folder in folders:
+            if [path.name for path in folder.iterdir()] == [".lock"]:
+                (folder / ".lock").unlink()
+            folder.rmdir()
 
 
 def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:

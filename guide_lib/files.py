@@ -8,14 +8,72 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from guide_lib.errors import GuideError
+
+_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
+
+
+def typed_path(text: str) -> Path:
+    """A path as somebody types it, for argparse: `~`, `$HOME` and quotes that the shell has left are understood.
+
+    Whatever exists under exactly this name is meant by it.
+
+    >>> typed_path('"~/me.jpg"') == Path.home() / "me.jpg"
+    True
+    """
+    if os.path.lexists(text):
+        return Path(text)
+    text = text.strip()
+    if text[:1] + text[1:][-1:] in _QUOTES:
+        text = text[1:-1]
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(os.path.expandvars(os.path.expanduser(text)))
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed and stored anywhere, whatever the encoding of its names.
+
+    >>> print(shown(os.fsdecode(b"caf\\xe9")))
+    caf\\xe9
+    """
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """A file under a name in UTF-8, which safetensors needs to read it: its own, or that of a temporary link."""
+    if shown(path) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "file")
+        link.symlink_to(path.absolute())
+        yield link
+
+
+def from_json(content: bytes) -> Any:
+    """What JSON in any encoding says: UTF-8, -16 or -32, with or without a mark at its beginning, else Latin-1.
+
+    Raises:
+        ValueError: it is no JSON.
+
+    >>> from_json('{"name": "Jos\\u00e9"}'.encode("latin-1")) == from_json('{"name": "Jos\\u00e9"}'.encode("utf-16"))
+    True
+    """
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError:
+        return json.loads(content.decode("latin-1"))
 
 
 @contextlib.contextmanager
@@ -90,7 +148,7 @@ def _whole(content: bytes) -> int:
 
 def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = from_json(line)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):

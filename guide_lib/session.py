@@ -32,8 +32,8 @@ from guide_lib.checkpoint import load_tensors, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
 from guide_lib.figures.plots import before_after, loss_curves
-from guide_lib.files import write_json
-from guide_lib.generators import Generator, View, as_released
+from guide_lib.files import shown, write_json
+from guide_lib.generators import Generator, View, as_released, dressed, save_student
 from guide_lib.inversion.methods import invert_by, reconstructions
 from guide_lib.metrics.forgetting import ACCEPTANCE
 from guide_lib.metrics.identity import Report, evaluate, render
@@ -135,7 +135,7 @@ class Session:
             stages = invert_by(inversion, self.networks, aligned, self.folder)
             seen = reconstructions(self.networks, aligned, stages)
             cosines = {stage: found.judge.item() for stage, found in seen.items()}
-            name = "photo" if isinstance(photo, Tensor) else Path(photo).stem
+            name = "photo" if isinstance(photo, Tensor) else shown(Path(photo).stem)
             chosen = Person(name, list(stages.values())[-1].ws, aligned, facts={"inversion": cosines})
         self.person, self.w_t, self.report, self._stopped = chosen, None, None, None
         return chosen
@@ -262,7 +262,7 @@ class Session:
     def save(self) -> Path:
         """Write student.safetensors, latents.safetensors, metrics.json and before_after.png; returns the folder."""
         person, report = self._chosen(), self.report or self.measure()
-        save_tensors(self.folder / "student.safetensors", self.student.trainable_parameters())
+        save_student(self.folder / "student.safetensors", self.student, self.facts.get("generator"))
         kept = {"w_u": person.w_u, "w_t": self.w_t} | ({} if person.photo is None else {"photo": person.photo})
         save_tensors(self.folder / "latents.safetensors", kept)
         facts = {"person": person.name} | person.facts
@@ -287,11 +287,8 @@ class Session:
         latents, _ = load_tensors(folder / "latents.safetensors")
         w_u, session.w_t = (latents[name].to(session.generator.w_avg) for name in ("w_u", "w_t"))
         session.person = Person(facts.get("person", folder.name), w_u, latents.get("photo"))
-        weights, student = load_tensors(folder / "student.safetensors")[0], session.generator.student()
-        with torch.no_grad():
-            for name, parameter in student.trainable_parameters().items():
-                parameter.copy_(weights[name])
-        session.students.append(student.requires_grad_(False))
+        weights, _ = load_tensors(folder / "student.safetensors")
+        session.students.append(dressed(session.generator.student(), weights))
         return session
 
     def _chosen(self) -> Person:

@@ -26,7 +26,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
+from nvidia_pickles import described, write
 from PIL import Image
 from test_nvidia_reader import network_of, text
 from test_readers import TINY_BIN, TINY_IR
@@ -39,6 +41,8 @@ from guide_lib.assets import official
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison
 from guide_lib.evaluation.report import write_report
+from guide_lib.generators.stylegan2 import initialise
+from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
 from guide_lib.perception.photos import load_photo
 from guide_lib.readers.dlib import _versions
 from guide_lib.unlearning import Step, unlearn
@@ -227,6 +231,22 @@ def _network() -> list[bytes]:
     return [network_of(weight=torch.arange(6.0))]
 
 
+def foreign_archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("models/generator.pkl", b"weights")
+        archive.writestr("read me.txt", b"text")
+    return file.getvalue()
+
+
+def _generators() -> list[bytes]:
+    """StyleGAN2 at 4 px in three kinds of file: as a state, in a training state, and as NVIDIA's pickle."""
+    network = StyleGAN2(StyleGAN2Config(4, z_dim=2, w_dim=2, mapping_layers=1, channel_base=8, channel_max=2)).backbone
+    initialise(network, torch.Generator().manual_seed(0))
+    nested = {"g_ema": network.state_dict(), "iteration": 7}
+    return [saved(network.state_dict(), OLD), saved(nested, NEW), write({"G_ema": described(network)})]
+
+
 def _plain(read: Callable[[bytes], object]) -> Callable[[bytes, Path], object]:
     return lambda content, folder: read(content)
 
@@ -244,12 +264,17 @@ TARGETS: dict[str, Target] = {
         lambda: [pickle.dumps({"a": {"b": np.zeros((2, 3), "<f4")}}, protocol) for protocol in (3, 4)],
         _plain(readers.array_pickle),
     ),
-    "state dict": Target(_state, _plain(readers.torch_state)),
-    "generator pickle": Target(_network, _plain(readers.nvidia_generator)),
+    "state dict": Target(_state, _plain(lambda content: dict(readers.torch_file(content).arrays))),
+    "generator pickle": Target(_network, _plain(lambda content: dict(readers.nvidia_generator(content).arrays))),
+    "safetensors": Target(
+        lambda: [safetensors.torch.save({"a": torch.ones(3), "b": torch.ones(2).bfloat16()}, {"of": "this"})],
+        _plain(lambda content: (readers.safetensors_facts(content), readers.safetensors_file(content))),
+    ),
+    "diagnosis": Target(lambda: [*_state(), *_network(), foreign_archive()], _plain(readers.diagnosis)),
     "pgm": Target(
         lambda: [b"P5\n9 4\n255\n" + bytes(range(36)), b"P5\r\n9 4\r\n255\r\n" + b"\r\n" * 36], _plain(readers.read_pgm)
     ),
-    "converter": Target(lambda: _state() + _network(), _convert),
+    "converter": Target(_generators, _convert),
     "photo": Target(
         lambda: [photo(kind) for kind in ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")],
         lambda content, folder: load_photo(_file("photo.jpg", content, folder)),

@@ -77,7 +77,7 @@ MUTANTS = {
     ),
     "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
     "LoRA forgets what W was": ("variants.py", "self.originals[name] + update", "weight + update"),
-    "Euler's method takes one step": ("variants.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
+    "Euler's method takes one step": ("generators/adapters.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
     "the inversion's anchor in W+ is the mean": (
         "inversion/optimise.py",
         "code, anchor, steps, rate = ws, ws,",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvidia_pickles import Persistent, write
+from nvidia_pickles import Persistent, described, write
 from test_nvidia_reader import Tensor, one_parameter, raw_storage, text
 from test_readers import TINY_BIN, TINY_IR
 from test_state_reader import NEW, saved
@@ -19,6 +19,7 @@ from tiny import TinyGenerator
 from guide_lib import experiment, files, readers
 from guide_lib.assets import official
 from guide_lib.errors import GuideError
+from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
 from guide_lib.unlearning import Step
 
 
@@ -76,6 +77,13 @@ DEEP = b"\x80\x03)q\x00" + DOUBLED * 60
 )
 def test_pairs_of_pairs_do_not_overflow_or_hang(content, folder):
     refused("array pickle", content, folder)
+
+
+def test_a_storage_that_is_known_by_pairs_of_pairs_does_not_hang(folder):
+    """A key outside the pickle whose hash takes 2^60 steps."""
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(h\x00QK\x00K\x02\x85K\x01\x85tR"
+    content = DEEP + b"0" * 61 + b"}" + text("a") + tensor + b"s."
+    assert "a storage" in refused("generator pickle", content, folder)
 
 
 def test_a_shape_that_repeats_bytes_takes_no_memory(folder):
@@ -161,9 +169,9 @@ def test_many_tensors_on_one_storage_read_it_once(folder, monkeypatch):
 
 
 def test_a_long_text_in_the_settings_is_not_written_many_times(folder):
-    state = {"_parameters": {"w": torch.zeros(2)}, "notes": ["x" * 1_000_000] * 5000}
+    network = StyleGAN2(StyleGAN2Config(4, z_dim=2, w_dim=2, mapping_layers=1, channel_base=8, channel_max=2))
     path = folder / "long.pkl"
-    path.write_bytes(write({"G_ema": Persistent("Generator", state)}))
+    path.write_bytes(write({"G_ema": described(network.backbone, {"notes": ["x" * 1_000_000] * 5000})}))
     assert official.convert(path, folder / "long.safetensors").stat().st_size < 10_000
 
 

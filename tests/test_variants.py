@@ -9,12 +9,13 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from guide_lib.errors import GuideError
+from guide_lib.generators.adapters import add_adapters, backbone_blocks, drop_adapters
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.runtime import step_rng
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
-from guide_lib.variants import RANK, add_adapters, backbone_blocks, drop_adapters, start_training
+from guide_lib.variants import RANK, start_training
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
 SETTINGS = {

@@ -1,6 +1,6 @@
 """Pretrained files: which there are, their licences; fetch, check, convert (nothing here needs torch)."""
 
-from guide_lib.assets.official import OFFICIAL, OfficialFile, convert, converted, converted_path
+from guide_lib.assets.official import OFFICIAL, OfficialFile, conversion_note, convert, converted, converted_path
 from guide_lib.assets.registry import ASSETS, Asset, cache_dir, fetch, find_asset, is_cached, shipped
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "OFFICIAL",
     "OfficialFile",
     "cache_dir",
+    "conversion_note",
     "convert",
     "converted",
     "converted_path",

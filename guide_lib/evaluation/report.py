@@ -11,7 +11,6 @@ Whatever comes from files is escaped; pictures are inside the page as data.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from guide_lib.errors import GuideError
 from guide_lib.evaluation.results import cells_of, read_rows, summarise
+from guide_lib.files import from_json, shown
 from guide_lib.metrics.columns import METRICS, Metric
 
 PAGE = Template(
@@ -59,10 +59,10 @@ def write_report(folder: Path) -> Path:
         raise GuideError(f"{folder} holds damaged results ({type(error).__name__}); make them again.") from error
     if not parts:
         raise GuideError(f"{folder} holds no results; name the folder of a run.")
-    page = PAGE.substitute(title=escape(f"Results of {folder.resolve().name}"), body="\n".join(parts))
+    page = PAGE.substitute(title=escape(f"Results of {shown(folder.resolve().name)}"), body="\n".join(parts))
     path = folder / "report.html"
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")  # names may be in any encoding
     except OSError as error:
         raise GuideError(f"Cannot write {path} ({error.strerror}); copy the folder to where you may write.") from error
     return path
@@ -90,7 +90,7 @@ def _single_run(folder: Path) -> Iterator[str]:
     """The figures of metrics.json and every picture of a run on one face."""
     metrics = folder / "metrics.json"
     if metrics.exists():
-        figures = json.loads(metrics.read_text(encoding="utf-8"))
+        figures = from_json(metrics.read_bytes())
         settings = _flat(figures.pop("settings", {}))
         yield "<h2>Figures</h2>" + table(["", "value"], [_figure(*named) for named in _flat(figures)])
         if settings:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
+from guide_lib.files import shown
 from guide_lib.inversion.methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
+from guide_lib.perception.albums import entries, load_person, tell_skipped
 from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_person, load_photo
+from guide_lib.perception.photos import load_photo
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -143,24 +146,40 @@ def _photographed(
 ) -> Iterator[Person]:
     """One photo, or a folder: each photo in it is a person, and each folder in it one person of several photos.
 
-    Of several photos the first is erased; the others, never seen by the unlearning, are those of ID_others.
+    Of several photos the first is erased; the others, never seen by the unlearning, are those of ID_others. Whoever
+    cannot be used is left out, and standard error says why; the next one takes the place.
     """
-    if photos.is_dir():
-        entries = sorted(path for path in photos.iterdir() if not path.name.startswith("."))
-    else:
-        entries = [photos]
-    if not entries:
-        raise GuideError(f"{photos} holds no photos; add one for each person, or a folder for each person.")
-    # A folder may have a dot in its name, a photo has an ending.
-    names = [path.name if path.is_dir() else path.stem for path in entries[:count]]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise GuideError(f"Two people in {photos} are called '{min(twice)}'; rename one of them.")
-    for path, name in zip(entries[:count], names, strict=True):
-        if name in skip:
+    names: list[str] = []
+    for path in entries(photos) if os.path.isdir(photos) else [photos]:
+        # A folder may have a dot in its name, a photo has an ending.
+        name = shown(path.name if os.path.isdir(path) else path.stem)
+        if len(names) == count:
+            break
+        try:
+            aligned = None if name in skip and name not in names else _aligned(path, name, names)
+        except GuideError as error:
+            if path == photos:
+                raise
+            tell_skipped({name: str(error)}, photos)
             continue
-        aligned = load_person(path).photos if path.is_dir() else align(load_photo(path))
-        codes = _invert(networks, aligned, folder)
-        yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+        names.append(name)
+        if aligned is not None:
+            codes = _invert(networks, aligned, folder)
+            yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+    if not names:
+        raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
+
+
+def _aligned(path: Path, name: str, others: Collection[str]) -> Tensor:
+    """The photos of one person. Raises `GuideError` if none can be used, or somebody else has the name."""
+    if os.path.isdir(path):
+        _, aligned, skipped = load_person(path)
+        tell_skipped(skipped, path)
+    else:
+        aligned = align(load_photo(path))
+    if name in others:
+        raise GuideError(f"Two people in {path.parent} are called '{name}'; rename {path.name}.")
+    return aligned
 
 
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:

@@ -4,15 +4,19 @@ from guide_lib.generators.base import Generator, Rendering, View
 from guide_lib.generators.directions import load_directions, measure_faces, mix, move
 from guide_lib.generators.load import load_generator
 from guide_lib.generators.released import as_released
+from guide_lib.generators.students import dressed, load_student, save_student
 
 __all__ = [
     "Generator",
     "Rendering",
     "View",
     "as_released",
+    "dressed",
     "load_directions",
     "load_generator",
+    "load_student",
     "measure_faces",
     "mix",
     "move",
+    "save_student",
 ]

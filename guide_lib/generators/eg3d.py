@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from guide_lib.assets.layouts import CAMERA_NUMBERS
 from guide_lib.generators.base import Generator, Rendering, View
 from guide_lib.generators.cameras import camera_vector, intrinsics, look_at, pixel_rays
 from guide_lib.generators.stylegan2 import (
@@ -27,7 +28,6 @@ from guide_lib.generators.stylegan2 import (
 from guide_lib.generators.volume import Jitter, Sampling, render
 from guide_lib.runtime import full_precision
 
-CAMERA_NUMBERS = 25
 # GUIDE's training cameras: yaw ~ U(-15, 15), and EG3D's pitch parameter of pi/2 - 0.2
 YAW_RANGE, PITCH = 15.0, math.degrees(math.asin(0.4 / math.pi))
 JUDGING_YAWS = range(-15, 16, 3)  # GUIDE's ID is the mean over these 11

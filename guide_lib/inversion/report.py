@@ -20,6 +20,7 @@ from guide_lib.checkpoint import save_tensors
 from guide_lib.experiment import Networks
 from guide_lib.figures.plots import image_grid
 from guide_lib.files import write_json
+from guide_lib.generators import save_student
 from guide_lib.inversion.methods import Method, invert_by, reconstructions
 
 
@@ -48,7 +49,7 @@ def invert_person(
     codes = {name: stage.ws for name, stage in stages.items()}
     save_tensors(folder / "inversion.safetensors", codes, {"names": json.dumps(list(names))})
     if "tuned" in stages:
-        save_tensors(folder / "student.safetensors", stages["tuned"].generator.trainable_parameters())
+        save_student(folder / "student.safetensors", stages["tuned"].generator)
     named = method if isinstance(method, str) else asdict(method)
     setting = {"resolution": networks.generator.resolution, "method": named}
     write_json(folder / "metrics.json", summary | {"photos": each} | (facts or {}) | setting)

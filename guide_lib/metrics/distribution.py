@@ -24,6 +24,7 @@ from torch import Tensor
 from guide_lib.checkpoint import load_tensors, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
+from guide_lib.perception.albums import name_in, pictures_in, tell_skipped
 from guide_lib.perception.photos import load_photo
 from guide_lib.runtime import step_rng
 
@@ -50,10 +51,11 @@ def generated_features(
 
 
 def photo_features(folder: Path, extractor: Extractor, size: int, cache: Path | None = None) -> Tensor:
-    """Features [N, D] of every picture in a folder, cut to a square and brought to size px: the real side of FID.
+    """Features [N, D] of every picture in a folder and below it, cut to a square and brought to size px: the real side
+    of FID. Other files are left out, and standard error says how many and why.
 
     Raises:
-        GuideError: there is no such folder, it holds fewer than two pictures, or one of them cannot be read.
+        GuideError: there is no such folder, or it holds fewer than two pictures that can be read.
 
     >>> for name, grey in (("a.png", 0), ("b.png", 255)):
     ...     Image.new("RGB", (120, 80), (grey, grey, grey)).save(tmp_path / name)
@@ -61,17 +63,19 @@ def photo_features(folder: Path, extractor: Extractor, size: int, cache: Path | 
     tensor([[-1., -1., -1.],
             [ 1.,  1.,  1.]])
     """
-    if not folder.is_dir():
-        raise GuideError(f"There is no folder at {folder}; check the path.")
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if len(paths) < 2:
-        raise GuideError(f"{folder} holds {len(paths)} pictures; a distribution needs at least two.")
+    paths, skipped = pictures_in(folder)
 
     def batches(start: int) -> Iterator[Tensor]:
         for i in range(start, len(paths), BATCH):
-            yield torch.stack([_square(load_photo(path), size) for path in paths[i : i + BATCH]])
+            yield torch.stack([_square(path, size) for path in paths[i : i + BATCH]])
 
-    return _collect(batches, len(paths), extractor, cache)
+    features = _collect(batches, len(paths), extractor, cache) if paths else torch.empty(0, 1)
+    read = ~features.isnan().any(1)
+    damaged = [path for path, whole in zip(paths, read.tolist(), strict=True) if not whole]
+    tell_skipped(skipped | {name_in(path, folder): _damage(path) for path in damaged}, folder)
+    if (count := int(read.sum())) < 2:
+        raise GuideError(f"{folder} holds {count} pictures; a distribution needs at least two.")
+    return features[read]
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -150,24 +154,41 @@ def _draw(generator: Generator, count: int, seed: int, start: int) -> Iterator[T
             yield torch.cat([generator.synthesis(w, v).image for w, v in zip(ws.split(1), views, strict=True)])
 
 
-def _square(photo: Image.Image, size: int) -> Tensor:
-    """The middle square of a photo, [3, size, size] in [-1, 1]."""
+def _square(path: Path, size: int) -> Tensor:
+    """The middle square of a photo, [3, size, size] in [-1, 1]; of a file that cannot be read a square of NaN."""
+    try:
+        photo = load_photo(path)
+    except GuideError:
+        return torch.full((3, size, size), torch.nan)
     pixels = np.array(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _damage(path: Path) -> str:
+    """Why a photo cannot be read."""
+    try:
+        load_photo(path)
+    except GuideError as error:
+        return str(error)
+    return f"{path} could not be read earlier."
 
 
 @torch.no_grad()
 def _collect(
     batches: Callable[[int], Iterator[Tensor]], count: int, extractor: Extractor, cache: Path | None
 ) -> Tensor:
-    """The features of `batches(start)`, begun where the cache ends and written there as they come."""
+    """The features of `batches(start)`, begun where the cache ends and written there as they come.
+
+    A picture of NaN has features of NaN, whatever the extractor makes of it: so each keeps its place in the cache.
+    """
     done = load_tensors(cache)[0]["features"] if cache is not None and cache.exists() else None
     parts = [] if done is None else [done]
     have = sum(map(len, parts))
     if have >= count:
         return done[:count]
     for images in batches(have):
-        parts.append(extractor(images).cpu())
+        there = ~images.isnan().flatten(1).any(1, keepdim=True)
+        parts.append(extractor(images.nan_to_num()).where(there, torch.nan).cpu())
         have += len(images)
         if cache is not None and (have // SAVED_EVERY > (have - len(images)) // SAVED_EVERY or have == count):
             parts = [torch.cat(parts)]

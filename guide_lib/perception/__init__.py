@@ -1,15 +1,17 @@
 """Networks that look at pictures: the face detector, the identity embedder, the judge, LPIPS, Inception."""
 
+from guide_lib.perception.albums import check_pictures, load_person, pictures_in
 from guide_lib.perception.faces import align, detect_faces, find_landmarks
 from guide_lib.perception.identity import Embedder, identity_cosine, load_embedder, load_judge
 from guide_lib.perception.inception import load_inception
 from guide_lib.perception.perceptual import LPIPS, load_lpips
-from guide_lib.perception.photos import load_person, load_photo
+from guide_lib.perception.photos import load_photo
 
 __all__ = [
     "Embedder",
     "LPIPS",
     "align",
+    "check_pictures",
     "detect_faces",
     "find_landmarks",
     "identity_cosine",
@@ -19,4 +21,5 @@ __all__ = [
     "load_lpips",
     "load_person",
     "load_photo",
+    "pictures_in",
 ]

@@ -1,38 +1,22 @@
-"""From files to pictures: one photo, or a folder of photos of one person.
+"""From files to pictures (for folders see `guide_lib.perception.albums`).
 
-`load_photo("me.jpg")` is as it looks in a viewer, RGB; `load_person("photos/ada")` aligns everything in the folder.
+`load_photo("me.jpg")` is as it looks in a viewer, RGB.
 Whatever is wrong with a file ends in one sentence that says what to do about it.
 """
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.perception.faces import align
 
 LONGEST_SIDE = 2048  # px: larger photos are shrunk, which costs nothing at the sizes generated here
 SHORTEST_SIDE = 64  # px
 # What cameras and phones write; among Pillow's others is one that hands the file to Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-
-
-class Album(NamedTuple):
-    """Photos of one person.
-
-    names: of the files. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the same order. skipped: for every other
-    file of the folder, the sentence that says why.
-    """
-
-    names: list[str]
-    photos: Tensor
-    skipped: dict[str, str]
 
 
 def load_photo(path: str | Path) -> Image.Image:
@@ -62,36 +46,6 @@ def load_photo(path: str | Path) -> Image.Image:
     return photo
 
 
-def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | None = None) -> Album:
-    """Read and align every photo of a folder, in the order of the file names.
-
-    Files that are no picture or show no face are skipped, and so are photos of several people, unless `faces` says
-    which face to take: {"party.jpg": 1}, counted from 0 at the left. Hidden files and folders inside are ignored.
-
-    Raises:
-        GuideError: there is no such folder, it cannot be read, or no file of it can be used.
-
-    >>> from guide_lib.assets import shipped
-    >>> Image.open(shipped("portrait.png")).save(tmp_path / "ada.png")
-    >>> _ = (tmp_path / "notes.txt").write_text("not a photo")
-    >>> album = load_person(tmp_path, size=128)
-    >>> album.names, list(album.photos.shape), list(album.skipped)
-    (['ada.png'], [1, 3, 128, 128], ['notes.txt'])
-    """
-    folder, faces = Path(folder), faces or {}
-    names, photos, skipped = [], [], {}
-    for path in _files(folder):
-        try:
-            photos.append(align(load_photo(path), size, faces.get(path.name)))
-            names.append(path.name)
-        except GuideError as error:
-            skipped[path.name] = str(error)
-    if not photos:
-        found = "none of its files could be used" if skipped else "it holds no files"
-        raise GuideError(f"There is no usable photo in {folder}, {found}; add sharp, well-lit photos of one person.")
-    return Album(names, torch.cat(photos), skipped)
-
-
 def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
     """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: detectors overlook faces in small pictures.
 
@@ -100,15 +54,6 @@ def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
     """
     grey = Image.fromarray(pixels)
     return grey.resize((times * grey.width, times * grey.height), Image.Resampling.LANCZOS).convert("RGB")
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise GuideError(f"There is no folder at {folder}; check the path.")
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise GuideError(f"The folder {folder} cannot be read ({error.strerror}); change its permissions.") from None
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Restricted readers: turn pretrained files of eight formats into arrays, without running anything in them.
+"""Restricted readers: turn pretrained files of nine formats into arrays, without running anything in them.
 
 >>> import pickle
 >>> array_pickle(pickle.dumps(print))                     # a pickle that would call something
@@ -14,20 +14,24 @@ with their settings.
 
 from guide_lib.readers.common import Arrays
 from guide_lib.readers.dlib import dlib_resnet
+from guide_lib.readers.flat import safetensors_facts, safetensors_file
+from guide_lib.readers.foreign import diagnosis
 from guide_lib.readers.mobilestylegan import mobilestylegan_from_ir
-from guide_lib.readers.nvidia import NvidiaNetwork, nvidia_generator
+from guide_lib.readers.modules import StoredNetwork
+from guide_lib.readers.nvidia import nvidia_generator
 from guide_lib.readers.openvino import openvino_constants
 from guide_lib.readers.orl import orl_faces, read_pgm
 from guide_lib.readers.pickles import array_pickle, lpips_backbone
 from guide_lib.readers.sface import dequantise_blocks, sface
-from guide_lib.readers.state import is_torch_file, torch_state
+from guide_lib.readers.state import is_torch_file, torch_file
 from guide_lib.readers.torchscript import inception, torchscript_tensors
 
 __all__ = [
     "Arrays",
-    "NvidiaNetwork",
+    "StoredNetwork",
     "array_pickle",
     "dequantise_blocks",
+    "diagnosis",
     "dlib_resnet",
     "inception",
     "is_torch_file",
@@ -37,7 +41,9 @@ __all__ = [
     "openvino_constants",
     "orl_faces",
     "read_pgm",
+    "safetensors_facts",
+    "safetensors_file",
     "sface",
-    "torch_state",
+    "torch_file",
     "torchscript_tensors",
 ]

@@ -1,6 +1,7 @@
-"""State dicts that torch.save wrote (encoder_FFHQ.pt, model_ir_se50.pth, ...), in its zip and in its older format.
+"""What torch.save wrote (encoder_FFHQ.pt, stylegan2-ffhq-config-f.pt, ...), in its zip and in its older format.
 
-Both hold a pickle, which is read as data (`symbolic_pickle`): a dictionary of tensors comes out or nothing at all.
+Both hold a pickle, which is read as data (`symbolic_pickle`): dictionaries of tensors, however nested, or a whole
+module of PyTorch's or NVIDIA's. Numbers and text beside the tensors are passed over.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from guide_lib.readers.common import ZIP_ERRORS, Arrays, expect, refuse
-from guide_lib.readers.symbolic import Made, symbolic_pickle
-from guide_lib.readers.tensors import OLDER_MAGIC, PARAMETER, STORAGES, TENSOR, Storage, older_file, storage_key, tensor
+from guide_lib.readers.common import ZIP_ERRORS, expect, refuse
+from guide_lib.readers.modules import StoredNetwork
+from guide_lib.readers.symbolic import symbolic_pickle
+from guide_lib.readers.tensors import OLDER_MAGIC, Storage, older_file, storage_key
+from guide_lib.readers.trees import network_in, tree_names
 
 _FORMAT = "checkpoint"
-_NAMES = {PARAMETER, TENSOR, "torch.Size", "collections.OrderedDict", *STORAGES}
 _ZIP = b"PK\x03\x04"
 
 
@@ -29,26 +31,19 @@ def is_torch_file(content: bytes) -> bool:
     return content.startswith((_ZIP, OLDER_MAGIC))
 
 
-def torch_state(content: bytes) -> Arrays:
-    """The tensors of a state dict by name. Raises `GuideError` at anything but a dictionary of tensors.
+def torch_file(content: bytes) -> StoredNetwork:
+    """The tensors by name, `a.b` for b in a dictionary a. Raises `GuideError` if there are none, or at other objects.
+
+    Of a module of NVIDIA's, alone in the file or under `G_ema`, its settings as well. A tensor is read when it is asked
+    for.
 
     >>> file = io.BytesIO()
-    >>> torch.save({"conv.bias": torch.ones(3)}, file)
-    >>> torch_state(file.getvalue())
-    {'conv.bias': array([1., 1., 1.], dtype=float32)}
+    >>> torch.save({"g_ema": {"conv.bias": torch.ones(3)}, "step": 7}, file)
+    >>> dict(torch_file(file.getvalue()).arrays)
+    {'g_ema.conv.bias': array([1., 1., 1.], dtype=float32)}
     """
-    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, _NAMES.__contains__)
-    entries = tree.entries if isinstance(tree, Made) and tree.path == "collections.OrderedDict" else tree
-    expect(isinstance(entries, dict) and bool(entries), _FORMAT, "it is not a dictionary of tensors")
-    arrays: Arrays = {}
-    held = 0
-    for name, value in entries.items():
-        right = isinstance(name, str) and name.isprintable() and not name.startswith("__")  # safetensors has its own
-        expect(right, _FORMAT, "a name in it is odd")
-        arrays[name] = tensor(value, storage)
-        held += arrays[name].nbytes
-        expect(held <= len(content), _FORMAT, "its tensors are larger than the file")
-    return arrays
+    tree, storage = _zipped(content) if content.startswith(_ZIP) else older_file(content, tree_names)
+    return network_in(tree, storage, len(content))
 
 
 def _zipped(content: bytes) -> tuple[Any, Storage]:
@@ -64,13 +59,17 @@ def _zipped(content: bytes) -> tuple[Any, Storage]:
         refuse(_FORMAT, f"it is a damaged archive: {str(error)[:80]}")
     expect(files.get("byteorder", b"little") == b"little", _FORMAT, "it is not little-endian")
     pickled = io.BytesIO(files.get("data.pkl", b""))
-    tree = symbolic_pickle(pickled, _NAMES.__contains__)
+    tree = symbolic_pickle(pickled, tree_names)
     expect(pickled.tell() == len(files["data.pkl"]), _FORMAT, "something follows its end")
+    read: dict[str, np.ndarray] = {}
 
     def storage(value: Any) -> np.ndarray:
         key = storage_key(value)
-        numbers = files.get(f"data/{key.name}", b"")
-        expect(len(numbers) == key.count * key.dtype.itemsize, _FORMAT, "a storage has a wrong size")
-        return np.frombuffer(numbers, key.dtype)
+        if key.name not in read:
+            numbers = files.get(f"data/{key.name}", b"")
+            expect(len(numbers) == key.size, _FORMAT, "a storage has a wrong size")
+            read[key.name] = key.numbers(numbers)
+        expect(len(read[key.name]) == key.count, _FORMAT, "a storage is described twice")
+        return read[key.name]
 
     return tree, storage

@@ -83,6 +83,8 @@ class _Machine:
 
     def make(self, args: Any) -> None:
         function = self.pop()
+        if isinstance(function, Persistent) and isinstance(function.key, tuple) and function.key[:1] == ("module",):
+            function = function.key[1:] and function.key[1]  # a class, beside its source: torch.save's older format
         expect(isinstance(function, Name) and isinstance(args, tuple), _FORMAT, "it calls something that has no name")
         self.push(Made(function.path, args))
 

@@ -1,6 +1,7 @@
 """Rows, resuming, the summary and the page, on the tiny generator: the whole evaluation in seconds."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib import session
@@ -21,6 +23,8 @@ from guide_lib.evaluation.results import contrast, read_rows, summarise, table_o
 from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
 from guide_lib.experiment import Networks
 from guide_lib.metrics.columns import METRICS
+from guide_lib.perception import albums
+from guide_lib.perception.albums import Album
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -177,7 +181,7 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
     photos = tmp_path / "photos"
     (photos / "ada").mkdir(parents=True)
     (photos / "bob.png").write_bytes(b"")
-    monkeypatch.setattr(scenarios, "load_person", lambda path: type("P", (), {"photos": torch.rand(3, 3, 32, 32)}))
+    monkeypatch.setattr(scenarios, "load_person", lambda path: Album(["a", "b", "c"], torch.rand(3, 3, 32, 32), {}))
     monkeypatch.setattr(scenarios, "load_photo", lambda path: path)
     monkeypatch.setattr(scenarios, "align", lambda path: torch.rand(1, 3, 32, 32))
     ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
@@ -190,11 +194,83 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
     assert only.name == "bob" and len(inverted) == 1
     assert [person.name for person in people_of("random", NETWORKS, 3, tmp_path, skip={"0", "2"})] == ["1"]
     assert [person.name for person in people_of("ind", NETWORKS, 2, tmp_path, skip={"10000"})] == ["10001"]
-    (photos / "bob.jpg").write_bytes(b"")
-    with pytest.raises(GuideError, match="Two people in .* are called 'bob'; rename one of them"):
-        next(people_of("ood", NETWORKS, 5, tmp_path, photos))
     with pytest.raises(GuideError, match="There is no scenario 'rnd'; choose one of: random, ind, ood."):
         next(people_of("rnd", NETWORKS, 1, tmp_path))
+
+
+@pytest.fixture
+def crowd(tmp_path, monkeypatch):
+    """A folder of people, and a stand-in that sees a face in every picture that is not grey."""
+    photos = tmp_path / "crowd"
+    for name, colour in {"ada": "red", "bob": "grey", "cyd": "blue", "dan/1": "grey", "eve/1": "lime"}.items():
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), colour).save(photos / f"{name}.png")
+    (photos / "eve" / "2.txt").write_text("a caption")
+    (photos / "dataset.json").write_text("{}")
+
+    def align(photo, *_):
+        if photo.getpixel((0, 0)) == (128, 128, 128):
+            raise GuideError(f"No face found in {photo.info['name']}; use another.")
+        return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    for module in (scenarios, albums):
+        monkeypatch.setattr(module, "align", align)
+    return photos
+
+
+def names(crowd, folder, **options):
+    options = {"count": 9, "skip": ()} | options
+    return [p.name for p in people_of("ood", NETWORKS, options["count"], folder, crowd, options["skip"])]
+
+
+def test_whoever_has_no_face_is_left_out_and_the_others_are_evaluated(crowd, tmp_path, capsys):
+    assert names(crowd, tmp_path) == ["ada", "cyd", "eve"]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")]
+    reasons = (
+        "No face found in bob.png",
+        "There is no usable photo in",
+        "dataset.json is not a picture",
+        "2.txt is not",
+    )
+    assert len(said) == 4 and all(sum(reason in line for line in said) == 1 for reason in reasons)
+
+
+def test_whoever_is_left_out_takes_nobodys_place(crowd, tmp_path):
+    assert names(crowd, tmp_path, count=2) == ["ada", "cyd"]
+    assert names(crowd, tmp_path, count=2, skip={"ada"}) == ["cyd"]
+    assert names(crowd, tmp_path, count=2, skip={"ada", "cyd"}) == []
+
+
+def test_nobody_who_can_be_used_is_one_sentence(crowd, tmp_path):
+    for name in ("ada.png", "cyd.png", "eve/1.png"):
+        (crowd / name).unlink()
+    with pytest.raises(GuideError, match="Nobody in .* can be used; add a sharp photo for each person, or a folder"):
+        names(crowd, tmp_path)
+    with pytest.raises(GuideError, match="No face found in bob.png"):
+        names(crowd / "bob.png", tmp_path)
+    with pytest.raises(GuideError, match="There is no photo at"):
+        names(crowd / "nowhere", tmp_path)
+
+
+def test_the_second_of_two_people_of_one_name_is_left_out_and_said(crowd, tmp_path, capsys):
+    Image.new("RGB", (64, 64), "green").save(crowd / "ada.webp")
+    (crowd / "cyd.txt").write_text("a caption of the same name is nobody")
+    assert names(crowd, tmp_path) == ["ada", "cyd", "eve"]
+    assert "are called 'ada'; rename ada.webp." in capsys.readouterr().err
+    assert names(crowd, tmp_path, skip={"ada"}) == ["cyd", "eve"]
+
+
+def test_a_person_whose_name_is_in_another_encoding_has_rows_and_a_page(crowd, tmp_path):
+    (crowd / "ada.png").rename(crowd / os.fsdecode(b"Jos\xe9.png"))
+    for name in ("cyd.png", "eve/1.png"):
+        (crowd / name).unlink()
+    rows = evaluate_people(NETWORKS, "ood", ["GUIDE"], SETTINGS, tmp_path / "run", 5, Measures(), crowd)
+    assert (
+        [row["person"] for row in rows]
+        == [r"Jos\xe9"]
+        == [row["person"] for row in read_rows(tmp_path / "run/people.jsonl")]
+    )
+    assert r"Jos\xe9" in write_report(tmp_path / "run").read_text(encoding="utf-8")
 
 
 class Links(HTMLParser):

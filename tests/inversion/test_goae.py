@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from project import GOLDEN
+from safetensors.torch import save_file
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
-from guide_lib.assets.official import convert
+from guide_lib.assets.official import convert, converted_path
 from guide_lib.errors import GuideError
 from guide_lib.inversion.goae import GOAE, GROUPS, CrossAttention, load_goae, summary
 from guide_lib.perception import swin
@@ -185,8 +186,10 @@ def test_the_released_file_loads_strictly_through_the_restricted_reader(zipped, 
 
 
 def test_another_file_under_its_name_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("GUIDE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GUIDE_CACHE", str(tmp_path))
     torch.save({"swin_model.norm.weight": torch.zeros(3)}, tmp_path / "encoder_FFHQ.pt")
-    convert(tmp_path / "encoder_FFHQ.pt")
+    with pytest.raises(GuideError, match="holds another network, with tensors such as swin_model.norm.weight"):
+        convert(tmp_path / "encoder_FFHQ.pt")
+    save_file({"swin_model.norm.weight": torch.zeros(3)}, converted_path("goae-ffhq"))  # by an older version
     with pytest.raises(GuideError, match="is not GOAE's encoder for FFHQ; convert encoder_FFHQ.pt again"):
         load_goae()

@@ -152,3 +152,59 @@ def test_photos_are_cut_to_the_middle_square(tmp_path):
     (tmp_path / "lonely").mkdir()
     with pytest.raises(GuideError, match="holds 0 pictures; a distribution needs at least two."):
         photo_features(tmp_path / "lonely", flatten, 16)
+
+
+def colours(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (40 * int(name[-5]), 0, 0)).save(folder / name)
+
+
+def mean(images):
+    return images.mean((2, 3))
+
+
+def test_a_folder_like_ffhqs_is_read_with_all_below_it(tmp_path, capsys):
+    """Subfolders, the list of cameras beside them, a licence, a hidden file."""
+    colours(tmp_path, ["00001/4.png", "00000/1.png", "00000/2.png", "3.png"])
+    for name in ("dataset.json", "00000/LICENSE.txt", ".DS_Store"):
+        (tmp_path / name).write_text("{}")
+    reds = (photo_features(tmp_path, mean, 16)[:, 0] + 1) * 127.5
+    assert reds.tolist() == pytest.approx([40, 80, 160, 120], abs=0.01)
+    said = capsys.readouterr().err
+    assert said.startswith(f"skipped 2 files in {tmp_path}: ") and "dataset.json is not a picture" in said
+    assert said.count("\n") == 1
+
+
+def test_a_picture_that_breaks_off_is_left_out_also_of_a_resumed_collection(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(distribution, "SAVED_EVERY", 4)
+    monkeypatch.setattr(distribution, "BATCH", 2)
+    colours(tmp_path, [f"{k}.png" for k in range(6)])
+    for k in (1, 2, 5):
+        whole = (tmp_path / f"{k}.png").read_bytes()
+        (tmp_path / f"{k}.png").write_bytes(whole[:-40])
+    cache, calls = tmp_path / ".features.safetensors", []
+
+    def dying(images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return mean(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        photo_features(tmp_path, dying, 16, cache)
+    for _ in range(2):  # the second time everything is in the cache
+        reds = (photo_features(tmp_path, dying, 16, cache)[:, 0] + 1) * 127.5
+        assert reds.tolist() == pytest.approx([0, 120, 160], abs=0.01) and calls == [2] * 4
+        said = capsys.readouterr().err
+        assert "skipped 3 files" in said and "2.png is not a picture that can be read" in said
+    for k in (0, 3):
+        (tmp_path / f"{k}.png").write_bytes(b"")
+    with pytest.raises(GuideError, match="holds 1 pictures; a distribution needs at least two."):
+        photo_features(tmp_path, mean, 16)
+
+
+def test_an_extractor_that_hides_what_is_not_a_number_does_not_hide_a_damaged_picture(tmp_path):
+    colours(tmp_path, ["1.png", "2.png", "3.png"])
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:-40])
+    assert len(photo_features(tmp_path, lambda images: mean(images).nan_to_num().clamp(-1, 1), 16)) == 2

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
 from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_person, load_photo
+from guide_lib.perception.photos import load_photo
 
 # --- pictures of every kind
 
@@ -226,50 +225,3 @@ def check_sentence(error: GuideError) -> str:
     assert message[0].isupper() or message.startswith(("/", "2"))
     assert message.endswith(".") and "\n" not in message and message.count(". ") == 0
     return message
-
-
-# --- a folder of photos of one person
-
-
-@pytest.fixture
-def album(portrait: Image.Image, pair: Image.Image, tmp_path: Path) -> Path:
-    """Two good photos, three files that cannot be used, and what has no business there."""
-    saved(portrait.crop((60, 0, 400, 340)), tmp_path / "b.jpg")
-    saved(portrait.convert("L"), tmp_path / "a.png")
-    saved(pair, tmp_path / "pair.png")
-    written(tmp_path / "notes.txt", b"the party")
-    saved(Image.new("RGB", (200, 200), "grey"), tmp_path / "wall.png")
-    written(tmp_path / ".hidden", b"")
-    (tmp_path / "more").mkdir()
-    return tmp_path
-
-
-def test_a_folder_gives_every_usable_photo_in_order_and_says_why_not_the_others(album: Path) -> None:
-    names, photos, skipped = load_person(album, size=64)
-    assert names == ["a.png", "b.jpg"]
-    expected = torch.cat([align(load_photo(album / name), 64) for name in names])
-    assert torch.equal(photos, expected)
-    assert list(skipped) == ["notes.txt", "pair.png", "wall.png"]
-    assert "is not a picture" in skipped["notes.txt"]
-    assert "2 faces found in pair.png" in skipped["pair.png"]
-    assert "No face found in wall.png" in skipped["wall.png"]
-
-
-def test_the_caller_may_choose_among_several_faces(album: Path) -> None:
-    person = load_person(album, size=64, faces={"pair.png": 1})
-    assert person.names == ["a.png", "b.jpg", "pair.png"]
-    assert torch.equal(person.photos[2:], align(load_photo(album / "pair.png"), 64, face=1))
-
-
-def test_a_folder_without_a_usable_photo_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(GuideError, match="it holds no files; add sharp") as caught:
-        load_person(tmp_path)
-    check_sentence(caught.value)
-    written(tmp_path / "notes.txt", b"the party")
-    with pytest.raises(GuideError, match="none of its files could be used; add sharp") as caught:
-        load_person(tmp_path)
-    check_sentence(caught.value)
-    for nowhere in (tmp_path / "nowhere", tmp_path / "notes.txt"):
-        with pytest.raises(GuideError, match="There is no folder at") as caught:
-            load_person(nowhere)
-        check_sentence(caught.value)

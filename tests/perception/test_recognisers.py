@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 
-from guide_lib.assets.official import convert
+from guide_lib.assets.official import convert, converted_path
 from guide_lib.errors import GuideError
 from guide_lib.perception.identity import ARCFACE_CROP, load_embedder, load_judge
 from guide_lib.perception.recognisers import PEOPLE, ArcFace, FaceNet, SqueezeExcitation, Unit
@@ -22,6 +23,7 @@ def released(name: str) -> dict[str, torch.Tensor]:
     return FaceNet().inception.state_dict() | logits
 
 
+LAYOUTS = {"arcface": "arcface-ir-se50", "facenet": "facenet-vggface2"}
 LOAD = {"arcface": load_embedder, "facenet": load_judge}
 
 
@@ -67,9 +69,21 @@ def test_a_file_by_hand_loads_strictly(name, tmp_path, monkeypatch, rng):
     torch.testing.assert_close(recogniser.embed_crops(crops), F.normalize(twin(crops), dim=1))
     state.pop(next(iter(state)))
     torch.save(state, source)
-    convert(source)
+    with pytest.raises(GuideError, match="holds another network, with tensors such as"):
+        convert(source)
+    save_file(state, next((tmp_path / "cache").glob("*.safetensors")))  # as an older version would have written it
     with pytest.raises(GuideError, match=f"holds another network than .*; convert {source.name} again"):
         LOAD[name](name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_recogniser_is_known_by_its_layout_whatever_its_file_is_called(name, tmp_path, monkeypatch):
+    """And whether older files lack the counters of batch normalisation, or the state lies in a dictionary."""
+    monkeypatch.setenv("GUIDE_CACHE", str(tmp_path / "cache"))
+    state = {key: tensor for key, tensor in released(name).items() if not key.endswith("num_batches_tracked")}
+    torch.save({"state_dict": state, "epoch": 7}, tmp_path / "best (1).pt")
+    assert convert(tmp_path / "best (1).pt") == converted_path(LAYOUTS[name])
+    assert LOAD[name](name).name == name
 
 
 def test_arcface_sees_guides_crop(tmp_path, monkeypatch, rng):

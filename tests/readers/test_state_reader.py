@@ -1,5 +1,6 @@
 """State dicts of torch.save: what is read, what is refused, and that nothing in any of them runs."""
 
+import argparse
 import collections
 import contextlib
 import io
@@ -12,9 +13,14 @@ import torch
 from test_nvidia_reader import HOSTILE, TOUCH, Call
 
 from guide_lib.errors import GuideError
-from guide_lib.readers import is_torch_file, torch_state
+from guide_lib.readers import is_torch_file, torch_file
 
 NEW, OLD = True, False
+
+
+def torch_state(content: bytes) -> dict[str, np.ndarray]:
+    """All tensors of a file, read."""
+    return dict(torch_file(content).arrays)
 
 
 def saved(value: object, zipped: bool = NEW) -> bytes:
@@ -73,6 +79,48 @@ def test_the_state_of_a_module_is_read(zipped):
     assert torch_state(saved(dict(module.named_parameters()), zipped)).keys() == dict(module.named_parameters()).keys()
 
 
+@pytest.mark.parametrize("zipped", [NEW, OLD])
+def test_tensors_in_dictionaries_of_dictionaries_have_their_paths_and_the_rest_is_passed_over(zipped):
+    options = argparse.Namespace(size=256, betas=(0.0, 0.99), when=np.float64(0.5))
+    tree = {"g_ema": good(), "latent_avg": torch.ones(3), "args": options, "iteration": 7, "names": ["a", "b"]}
+    tree["optim"] = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]}
+    found = torch_state(saved(tree, zipped))
+    expected = {f"g_ema.{name}": tensor for name, tensor in good().items()}
+    expected |= {"latent_avg": torch.ones(3), "optim.state.0.step": torch.tensor(3.0)}
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
+@pytest.mark.parametrize("zipped", [NEW, OLD])
+def test_bfloat16_is_read_exactly(zipped):
+    """Every finite number of it, and the same in a view and beside single precision."""
+    bits = torch.arange(1 << 16).to(torch.uint16).view(torch.bfloat16)
+    base = bits[bits.isfinite()]
+    found = torch_state(saved({"all": base, "some": base[3:40:7], "single": torch.ones(2)}, zipped))
+    for name, part in {"all": base, "some": base[3:40:7]}.items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_array_equal(found[name], part.float().numpy())
+
+
+@pytest.mark.parametrize("zipped", [NEW, OLD])
+def test_a_whole_module_of_pytorchs_is_read_without_making_it(zipped):
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    found = torch_file(saved(module, zipped))
+    assert found.class_name == "Sequential" and list(found.arrays) == list(module.state_dict())
+    for name, tensor in module.state_dict().items():
+        np.testing.assert_array_equal(found.arrays[name], tensor.numpy())
+
+
+def test_tensors_that_nobody_asks_for_are_not_read():
+    """Of a file with one damaged tensor the others can be had: a training state holds many more than a generator."""
+    content = repacked(saved(good() | {"last": torch.ones(5)}), lambda n, part: None if n == "data/2" else part)
+    arrays = torch_file(content).arrays
+    np.testing.assert_array_equal(arrays["whole"], good()["whole"].numpy())
+    with pytest.raises(GuideError, match="a storage has a wrong size"):
+        arrays["last"]
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_pickles_inside_an_archive_are_refused_and_do_nothing(kind, mark):
     with pytest.raises(GuideError, match="asks for|unusual instruction"):
@@ -118,14 +166,22 @@ BROKEN = {
     "a list": lambda: saved([torch.zeros(2)]),
     "a tensor": lambda: saved(torch.zeros(2)),
     "nothing in the dictionary": lambda: saved({}),
-    "a number among the tensors": lambda: saved({"a": 3}),
-    "a dictionary among the tensors": lambda: saved({"a": {"b": torch.zeros(2)}}),
-    "a whole module": lambda: saved(torch.nn.Linear(2, 2)),
-    "a name that is no text": lambda: saved({3: torch.zeros(2)}),
+    "a number": lambda: saved({"a": 3}),
+    "dictionaries without end": lambda: with_pickle(b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."),
+    "dictionaries that multiply": lambda: with_pickle(
+        b"\x80\x02}q\x00" + b"}(X\x01\x00\x00\x00ah\x00X\x01\x00\x00\x00bh\x00uq\x00" * 60 + b"."
+    ),
+    "a module of a class that nobody knows": lambda: saved(Unheard(2, 2)),
+    "nothing but numbers": lambda: saved({"a": {"b": 3}}),
+    "two tensors of one name": lambda: saved({"a": {"b": torch.zeros(2)}, "a.b": torch.zeros(2)}),
     "an empty tensor": lambda: saved({"a": torch.zeros(0)}),
     "a sparse tensor": lambda: saved({"a": torch.eye(2).to_sparse()}),
     "numbers multiplied": lambda: saved({str(k): torch.zeros(1).expand(1) for k in range(3)} | many_views()),
 }
+
+
+class Unheard(torch.nn.Linear):
+    """A class outside PyTorch."""
 
 
 def many_views() -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ from project import ROOT
 PACKAGE = ROOT / "guide_lib"
 # What is stated first knows nothing of what follows; a name is a package or a module of guide_lib.
 ORDER = [
-    *("errors", "runtime", "files", "readers", "assets", "generators", "perception"),
-    *("targets", "losses", "checkpoint", "variants", "unlearning", "metrics", "figures"),
+    *("errors", "runtime", "files", "readers", "assets", "checkpoint", "generators", "perception"),
+    *("targets", "losses", "variants", "unlearning", "metrics", "figures"),
     *("experiment", "inversion", "attacks", "session", "evaluation", "widgets", "checks", "__main__"),
 ]
 AT_THE_TOP, LONGEST = 14, 300

@@ -19,8 +19,8 @@ from guide_lib.experiment import Networks
 from guide_lib.inversion.methods import Method
 from guide_lib.inversion.optimise import InversionSettings, invert
 from guide_lib.inversion.pivotal import PivotalSettings
+from guide_lib.perception.albums import load_person
 from guide_lib.perception.identity import load_embedder
-from guide_lib.perception.photos import load_person
 
 SHORT = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
