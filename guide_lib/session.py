@@ -33,7 +33,7 @@ from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
 from guide_lib.figures.plots import before_after, loss_curves
 from guide_lib.files import shown, write_json
-from guide_lib.generators import Generator, View, as_released, dressed, save_student
+from guide_lib.generators import Generator, View, as_released, dressed, load_student, save_student
 from guide_lib.inversion.methods import invert_by, reconstructions
 from guide_lib.metrics.forgetting import ACCEPTANCE
 from guide_lib.metrics.identity import Report, evaluate, render
@@ -281,7 +281,9 @@ class Session:
         try:
             facts = json.loads((folder / "metrics.json").read_bytes())
             names = {key: facts[key] for key in ("embedder", "judge", "quirks")}
-            session = cls.open(facts["generator"], facts.get("resolution"), device, folder, **names)
+            # older runs do not say at which resolution
+            resolution = facts.get("resolution") or load_student(folder / "student.safetensors").resolution
+            session = cls.open(facts["generator"], resolution, device, folder, **names)
         except (OSError, ValueError, LookupError) as error:
             raise GuideError(f"{folder} holds no finished run of `unlearn`; name the folder of one.") from error
         latents, _ = load_tensors(folder / "latents.safetensors")

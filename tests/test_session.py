@@ -33,7 +33,7 @@ class AnySize(TinyEmbedder):
 
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 SETTINGS = UnlearningSettings(steps=6, learning_rate=3e-3)
-NAMES = {"generator": "tiny", "embedder": "sface", "judge": "dlib", "quirks": False}
+NAMES = {"generator": "tiny", "embedder": "sface", "judge": "dlib", "quirks": False, "resolution": 16}
 
 
 @pytest.fixture
@@ -147,6 +147,17 @@ def test_what_one_session_saves_another_loads(session, tmp_path, monkeypatch):
     assert not torch.equal(weights(erased(loaded)), weights(session.student))  # a second person, from a saved student
     with pytest.raises(GuideError, match="holds no finished run"):
         Session.load(tmp_path / "nothing")
+
+
+def test_a_run_that_does_not_say_its_resolution_has_that_of_its_student(session, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sessions, "load_networks", lambda *names: asked.append(names[1]) or NETWORKS)
+    monkeypatch.setattr(sessions, "load_student", lambda path: NETWORKS.generator if path.exists() else None)
+    session.run(SETTINGS)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    del metrics["resolution"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert torch.equal(weights(Session.load(tmp_path).student), weights(session.student)) and asked == [16]
 
 
 def test_the_photo_is_kept_for_the_attacker(session, tmp_path, monkeypatch):
