@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (
-    *("test_targets", "test_losses", "test_variants", "test_unlearning", "test_attacks"),
+    *("test_targets", "test_losses", "test_variants", "test_closed_form", "test_unlearning", "test_attacks"),
     *("inversion/test_optimise", "inversion/test_pivotal"),
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
@@ -76,6 +76,9 @@ MUTANTS = {
         "return 1.0",
     ),
     "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
+    "erasures do not compose": ("closed_form.py", 'torch.einsum("krd,lrd,lre->kre", move, readers, moves)', "0"),
+    "a target keeps the way back": ("closed_form.py", "if not way_back:", "if False:"),
+    "a style layer's bias forgets its gain": ("closed_form.py", "layer.gain * changed", "changed"),
     "LoRA forgets what W was": ("variants.py", "self.originals[name] + update", "weight + update"),
     "Euler's method takes one step": ("generators/adapters.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
     "the inversion's anchor in W+ is the mean": (

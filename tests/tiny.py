@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from guide_lib.generators import Generator, Rendering, View
+from guide_lib.generators.base import StyleLayer
 
 
 class TinyGenerator(Generator):
@@ -40,6 +41,11 @@ class TinyGenerator(Generator):
 
     def is_style(self, name: str) -> bool:
         return name == "backbone.bias"  # not a style layer, but a second kind of parameter
+
+    def style_layers(self) -> dict[str, StyleLayer]:
+        """One layer reads all rows: as many that share its bias."""
+        pieces = self.backbone.weight.split(self.w_dim, dim=1)
+        return {f"row {row}": StyleLayer(piece, self.backbone.bias, row) for row, piece in enumerate(pieces)}
 
     def drawing_parts(self) -> list[nn.Module]:
         return [self.backbone, self.head]

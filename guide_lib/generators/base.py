@@ -50,6 +50,19 @@ class Rendering:
         return Rendering(self.image.detach(), self.features.detach())
 
 
+@dataclass(frozen=True)
+class StyleLayer:
+    """A linear map from one row of W+ to styles: gain * weight @ w[row] + bias.
+
+    weight: [C, w_dim]. bias: [C]. row: of W+. gain: what the weight is multiplied by when it is used.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    row: int
+    gain: float = 1.0
+
+
 class Generator(nn.Module, ABC):
     """A pretrained face generator: z -> w -> image.
 
@@ -93,12 +106,23 @@ class Generator(nn.Module, ABC):
         """Whether the trainable parameter of that name belongs to a style layer, a linear map from w to styles."""
 
     @abstractmethod
+    def style_layers(self) -> dict[str, StyleLayer]:
+        """Every style layer that draws, by name, those of the image head, too: w reaches the picture in no other way.
+
+        Weight and bias are the network's own tensors: what is written into them changes the pictures.
+        """
+
+    @abstractmethod
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """Draw n cameras; a flat generator gives n frontal ones."""
 
     @abstractmethod
     def drawing_parts(self) -> list[nn.Module]:
         """The modules that do nearly all of the work of `synthesis`, for `compile`."""
+
+    def drawn_rows(self) -> list[int]:
+        """The rows of W+ on which the picture depends."""
+        return list(range(self.rows))
 
     def judging_views(self) -> list[View]:
         """The cameras from which a person's identity is judged; a flat generator has one."""

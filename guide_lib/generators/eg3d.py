@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from guide_lib.assets.layouts import CAMERA_NUMBERS
-from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
 from guide_lib.generators.cameras import camera_vector, intrinsics, look_at, pixel_rays
 from guide_lib.generators.stylegan2 import (
     Backbone,
@@ -23,6 +23,7 @@ from guide_lib.generators.stylegan2 import (
     Noise,
     SynthesisBlock,
     SynthesisNetwork,
+    block_style_layers,
     initialise,
 )
 from guide_lib.generators.volume import Jitter, Sampling, render
@@ -225,6 +226,14 @@ class EG3D(Generator):
 
     def is_style(self, name: str) -> bool:
         return ".affine." in name
+
+    def style_layers(self) -> dict[str, StyleLayer]:
+        """The tri-planes' and the super-resolution's: the latter reads the last row of W+ alone."""
+        found = {f"backbone.synthesis.{name}": layer for name, layer in self.backbone.synthesis.style_layers().items()}
+        for name, block in self.superresolution.named_children():
+            layers = block_style_layers(block, [self.rows - 1] * 3)
+            found |= {f"superresolution.{name}.{layer}": value for layer, value in layers.items()}
+        return found
 
     def drawing_parts(self) -> list[nn.Module]:
         return [self.backbone.synthesis, self.decoder, self.superresolution]

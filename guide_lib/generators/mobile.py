@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
-from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
 
 W_DIM = 512
 INPUT_SIZE = 4
@@ -165,9 +165,9 @@ def distilled_head_rows(blocks: int) -> list[int]:
     """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's.
 
     >>> distilled_head_rows(blocks=5)                     # at 256 px
-    [16, 17, 18, -1]
+    [16, 17, 18, 22]
     """
-    return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, -1]
+    return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, MobileStyleGAN.rows - 1]
 
 
 class Synthesis(nn.Module):
@@ -253,6 +253,23 @@ class MobileStyleGAN(Generator):
 
     def is_style(self, name: str) -> bool:
         return ".modulation." in name
+
+    def style_layers(self) -> dict[str, StyleLayer]:
+        """Those for other resolutions as well: a person who is erased at 128 px is erased at 1024."""
+        network, last = self.synthesis_network, self.rows - 1
+        rows = {network.conv1: 0, self.heads["1024"]: last}
+        for i, block in enumerate(network.layers):
+            rows |= {block.up: 1 + 3 * i, block.conv1: 2 + 3 * i, block.conv2: 3 + 3 * i}
+        for size in ("128", "256"):
+            head = self.heads[size]
+            rows |= dict(zip([*head.convs, head.to_img], distilled_head_rows(BLOCKS_FOR[int(size)]), strict=True))
+        names = {module: f"{name}.modulation" for name, module in self.named_modules()}
+        return {names[m]: StyleLayer(m.modulation.weight, m.modulation.bias, row) for m, row in rows.items()}
+
+    def drawn_rows(self) -> list[int]:
+        blocks = BLOCKS_FOR[self.resolution]
+        head = distilled_head_rows(blocks) if blocks < len(BLOCK_WIDTHS) else [self.rows - 1]
+        return [*range(1 + 3 * blocks), *head]
 
     def drawing_parts(self) -> list[nn.Module]:
         return [self.synthesis_network, *self.heads.values()]

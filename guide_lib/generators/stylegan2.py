@@ -8,12 +8,14 @@ at unit variance and scaled when they are used ("equalised learning rate"); a fr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from guide_lib.generators.base import StyleLayer
 from guide_lib.generators.convolution import convolve
 
 # Per-pixel noise: the stored map, none, or fresh draws from a CPU generator.
@@ -107,6 +109,10 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.gain, self.bias * self.lr)
+
+    def style_layer(self, row: int) -> StyleLayer:
+        """This layer as one that makes styles of a row of W+; such layers learn at the common rate (lr = 1)."""
+        return StyleLayer(self.weight, self.bias, row, self.gain)
 
 
 class MappingNetwork(nn.Module):
@@ -220,6 +226,13 @@ class SynthesisBlock(nn.Module):
         return x, skip + self.torgb(x, ws[:, -1]).float()
 
 
+def block_style_layers(block: SynthesisBlock, rows: Sequence[int]) -> dict[str, StyleLayer]:
+    """The style layers of a block by name within it; rows: of W+, three as its `forward` takes, or two in the first."""
+    convolutions = [name for name in ("conv0", "conv1", "torgb") if hasattr(block, name)]
+    pairs = zip(convolutions, rows, strict=True)
+    return {f"{name}.affine": block.get_submodule(name).affine.style_layer(row) for name, row in pairs}
+
+
 class SynthesisNetwork(nn.Module):
     """ws [N, rows, w_dim] -> the picture [N, image_channels, size, size] and the last feature map.
 
@@ -253,6 +266,15 @@ class SynthesisNetwork(nn.Module):
         for i, r in enumerate(self.sizes[1:]):
             x, image = self.get_submodule(f"b{r}")(x, image, ws[:, 2 * i + 1 : 2 * i + 4], noise)
         return image, x.float()
+
+    def style_layers(self) -> dict[str, StyleLayer]:
+        """By name in this network, each with the row of W+ that `forward` hands to it."""
+        found = {}
+        for i, r in enumerate(self.sizes):
+            rows = range(2 * i - 1, 2 * i + 2) if i else range(2)
+            layers = block_style_layers(self.get_submodule(f"b{r}"), rows)
+            found |= {f"b{r}.{name}": layer for name, layer in layers.items()}
+        return found
 
 
 class Backbone(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
 from guide_lib.generators.stylegan2 import Backbone, MappingNetwork, SynthesisNetwork
 
 
@@ -74,6 +74,9 @@ class StyleGAN2(Generator):
 
     def is_style(self, name: str) -> bool:
         return ".affine." in name
+
+    def style_layers(self) -> dict[str, StyleLayer]:
+        return {f"backbone.synthesis.{name}": layer for name, layer in self.backbone.synthesis.style_layers().items()}
 
     def drawing_parts(self) -> list[nn.Module]:
         return [self.backbone.synthesis]

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "guide_lib"
 # What is stated first knows nothing of what follows; a name is a package or a module of guide_lib.
 ORDER = [
     *("errors", "runtime", "files", "readers", "assets", "checkpoint", "generators", "perception"),
-    *("targets", "losses", "variants", "unlearning", "metrics", "figures"),
+    *("targets", "losses", "variants", "closed_form", "unlearning", "metrics", "figures"),
     *("experiment", "inversion", "attacks", "session", "evaluation", "widgets", "checks", "__main__"),
 ]
 AT_THE_TOP, LONGEST = 14, 300
