@@ -1,5 +1,6 @@
 """Mixed precision: pictures may be coarse, latents and embeddings are not, and a run stays a run."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -80,15 +81,61 @@ def test_a_step_in_mixed_precision_goes_where_one_in_single_goes(generator):
     assert torch.cosine_similarity(*moved, dim=0) > 0.8
 
 
-def test_apples_gpu_is_taken_only_where_it_can_do_what_is_needed(monkeypatch):
-    assert runtime._samples_pictures("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+@pytest.fixture
+def gpus(monkeypatch):
+    """PyTorch says that both kinds of GPU are there; whether they work is this PyTorch's affair."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    for able in (True, False):
-        monkeypatch.setattr(runtime, "_samples_pictures", lambda device, able=able: able)
-        assert runtime.pick_device().type == ("mps" if able else "cpu")
-    with pytest.raises(GuideError, match="cannot warp pictures on Apple's GPU; update it, or choose --device cpu"):
-        runtime.pick_device("mps")
+
+
+def no_kernel(device):
+    return None if device.type == "cpu" else "CUDA error: no kernel image is available"
+
+
+def test_a_gpu_that_does_not_work_is_passed_over_and_its_reason_is_told(gpus, monkeypatch):
+    monkeypatch.setattr(runtime, "trouble_with", no_kernel)
+    with pytest.warns(UserWarning, match="cuda is there and does not work .*no kernel image.*; it is passed over"):
+        assert runtime.pick_device().type == "cpu"
+    for name in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(GuideError, match=f"'{name}' is there and does not work .*update PyTorch, or choose --dev"):
+            runtime.pick_device(name)
+
+
+def test_the_best_device_that_works_is_taken(gpus, monkeypatch):
+    for works in ("cuda", "mps"):
+        monkeypatch.setattr(runtime, "trouble_with", lambda device, works=works: None if device.type == works else "x")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert runtime.pick_device().type == works
+        assert runtime.pick_device(works) == torch.device(works)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:7", "mps:1", "tpu"])
+def test_a_card_that_is_not_there_is_refused(name, gpus):
+    with pytest.raises(GuideError, match=f"There is no device '{name}' .* choose one of: cuda, mps, cpu"):
+        runtime.pick_device(name)
+
+
+def test_a_device_is_tried_and_not_believed(gpus):
+    """No mocks: this PyTorch has no Apple's GPU below what was just said, and the CPU passes."""
+    assert runtime.trouble_with(CPU) is None
+    assert runtime.trouble_with(torch.device("mps")).startswith("Could not run")
+
+
+def test_a_card_that_fails_only_when_it_is_waited_for_has_failed(monkeypatch):
+    """CUDA's errors come late."""
+
+    def late(tensor):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be late.")
+
+    monkeypatch.setattr(torch.Tensor, "item", late)
+    assert runtime.trouble_with(CPU) == "CUDA error: an illegal memory access was encountered"
+
+
+def test_each_card_is_asked_for_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: [(8, 0), (7, 5)][device.index])
+    assert [computes_bfloat16(torch.device("cuda", k)) for k in (0, 1)] == [True, False]
 
 
 @pytest.mark.parametrize("able", [False, True])
