@@ -137,7 +137,7 @@ class Block8(nn.Module):
 
 
 class Inception(nn.Sequential):
-    """Pictures [N, 3, S, S] in [-1, 1], any S -> [N, 2048]. Layers have the archive's names."""
+    """Pictures [N, 3, S, S] in [-1, 1], any S, of any device -> [N, 2048]. Layers have the archive's names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,6 +164,7 @@ class Inception(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Resized to 299 px without aliasing, then (level - 128) / 128 with levels 0..255, as TensorFlow did."""
+        images = images.to(self.conv.weight.device)  # photos come from the disk, generated pictures from the device
         images = F.interpolate(images.clamp(-1, 1), size=(SIZE, SIZE), mode="bilinear", antialias=True)
         return super().forward(((images + 1) * 127.5 - 128) / 128).mean((2, 3))
 
