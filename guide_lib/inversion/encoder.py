@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from guide_lib.assets import shipped
+from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import SFace
 
 SIZE = 128  # px, the input
@@ -77,7 +78,7 @@ class Encoder(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """The backbone's map at each level, from fine to coarse."""
         wanted, maps = {name for name, _, _ in self.LEVELS}, []
-        x = F.interpolate(images, size=(SIZE, SIZE), mode="area") * (127.5 / 128)
+        x = area_resized(images, SIZE) * (127.5 / 128)
         for name, layer in self.backbone.named_children():
             x = layer(x)
             if name in wanted:

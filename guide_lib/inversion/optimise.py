@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
+from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 
@@ -224,7 +224,7 @@ class _PhotoLoss:
         self.perceptual, self.embedder = perceptual, embedder
         with torch.no_grad():
             photos = photos.to(generator.w_avg)
-            self.photos = F.interpolate(photos, size=generator.resolution, mode="area")
+            self.photos = area_resized(photos, generator.resolution)
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
 

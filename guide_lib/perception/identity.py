@@ -17,7 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
-from guide_lib.perception.faces import find_landmarks, fixed_crop, rescale_input, similarity_transform
+from guide_lib.perception.crops import area_resized, fixed_crop
+from guide_lib.perception.faces import find_landmarks, rescale_input, similarity_transform
 from guide_lib.perception.recognisers import load_network
 from guide_lib.runtime import full_precision
 
@@ -223,8 +224,8 @@ class ArcFaceEmbedder(Embedder):
     """ArcFace as GUIDE's loss sees faces: brought to 256 px, cut, then averaged down to 112 px."""
 
     def embed(self, images: Tensor) -> Tensor:
-        cut = F.adaptive_avg_pool2d(images, 256)[..., ARCFACE_ROWS, ARCFACE_COLUMNS]
-        return self.embed_crops(F.adaptive_avg_pool2d(cut, self.network.size))
+        cut = area_resized(images, 256)[..., ARCFACE_ROWS, ARCFACE_COLUMNS]
+        return self.embed_crops(area_resized(cut, self.network.size))
 
 
 def load_embedder(name: str = "sface", device: torch.device | str | None = None) -> Embedder:
