@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from guide_lib import runtime, unlearning
+from guide_lib import runtime
 from guide_lib.errors import GuideError
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
 from guide_lib.runtime import computes_bfloat16, full_precision, mixed_precision
 from guide_lib.unlearning import UnlearningSettings, unlearn
+from guide_lib.unlearning import settings as presets
 
 CPU = torch.device("cpu")
 
@@ -140,7 +141,7 @@ def test_each_card_is_asked_for_itself(monkeypatch):
 
 @pytest.mark.parametrize("able", [False, True])
 def test_the_fast_preset_is_mixed_where_the_device_is_faster_so(able, monkeypatch):
-    monkeypatch.setattr(unlearning, "computes_bfloat16", lambda device: able)
+    monkeypatch.setattr(presets, "computes_bfloat16", lambda device: able)
     assert UnlearningSettings.fast(CPU).mixed_precision is able
     assert UnlearningSettings.fast().mixed_precision is False
     assert UnlearningSettings.fast(CPU, mixed_precision=not able).mixed_precision is not able
