@@ -161,13 +161,14 @@ class DistilledHead(nn.Module):
         return self.to_img(x, ws[:, -1])
 
 
-def distilled_head_rows(blocks: int) -> list[int]:
+def distilled_head_rows(ws: Tensor, blocks: int) -> Tensor:
     """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's.
 
-    >>> distilled_head_rows(blocks=5)                     # at 256 px
-    [16, 17, 18, -1]
+    >>> distilled_head_rows(torch.arange(23.0)[None], blocks=5)[0].tolist()               # at 256 px
+    [16.0, 17.0, 18.0, 22.0]
     """
-    return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, -1]
+    first = 1 + 3 * blocks
+    return torch.cat([ws[:, first : first + 3], ws[:, -1:]], dim=1)  # a list of rows would be sent to a GPU each time
 
 
 class Synthesis(nn.Module):
@@ -243,7 +244,7 @@ class MobileStyleGAN(Generator):
         elif self.resolution == 1024:
             image = self.heads["1024"](features, ws[:, -1])
         else:
-            image = self.heads[str(self.resolution)](features, ws[:, distilled_head_rows(blocks)])
+            image = self.heads[str(self.resolution)](features, distilled_head_rows(ws, blocks))
         return Rendering(image, features)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:

@@ -136,7 +136,8 @@ def render(
     rays = zip(origins.split(size, dim=1), directions.split(size, dim=1), pieces, strict=True)
     parts = [_recomputed(_render_some, field, *some, sampling) for some in rays]
     colours, depth = (torch.cat(tensors, dim=-1) for tensors in list(zip(*parts, strict=True))[:2])
-    nearest, farthest = min(part[2] for part in parts), max(part[3] for part in parts)
+    # not min() and max(), which would wait for a GPU at each piece
+    nearest, farthest = torch.stack([part[2] for part in parts]).amin(), torch.stack([part[3] for part in parts]).amax()
     return colours, depth.nan_to_num(nan=float("inf")).clamp(nearest, farthest)
 
 
