@@ -221,8 +221,7 @@ class EG3D(Generator):
         """The draws that a view's seed stands for; every generator that renders the view gets the same."""
         if view.jitter is None:
             return None
-        rng = torch.Generator().manual_seed(view.jitter)
-        return Jitter.draw(self.config.sampling, self.config.render_size**2, rng)
+        return Jitter.of_seed(self.config.sampling, self.config.render_size**2, view.jitter, self.w_avg.device)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         return {f"backbone.synthesis.{name}": p for name, p in self.backbone.synthesis.named_parameters()}

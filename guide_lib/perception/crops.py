@@ -38,15 +38,37 @@ def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_m
 
 def _warp(images: Tensor, forward: Tensor, size: int, factor: int, padding_mode: str) -> Tensor:
     """forward: [1 or N,2,3]; factor: samples of an output pixel along each axis."""
+    extent = images.shape[3], images.shape[2]
+    if len(forward) == 1 and not images.is_cpu:  # the constant crop of every step: its grid is already there
+        grid = _kept_grid(tuple(forward.flatten().tolist()), size, factor, extent, images.device, images.dtype)
+    else:
+        grid = _grid(forward, size, factor, extent).to(images)
+    grid = grid.expand(len(images), -1, -1, -1)
+    samples = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
+    return F.avg_pool2d(samples, factor)
+
+
+def _grid(forward: Tensor, size: int, factor: int, extent: tuple[int, int]) -> Tensor:
+    """Where `grid_sample` looks in pictures of `extent` (width, height): [1 or N, size factor, size factor, 2]."""
     inverse = torch.linalg.inv(forward[:, :, :2])
     steps = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     points = torch.stack([x, y], dim=-1) - forward[:, None, None, :, 2]
     sources = torch.einsum("nij,nhwj->nhwi", inverse, points)
-    extent = torch.tensor([images.shape[3], images.shape[2]], dtype=torch.float64)
-    grid = ((2 * sources + 1) / extent - 1).to(images).expand(len(images), -1, -1, -1)
-    samples = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
-    return F.avg_pool2d(samples, factor)
+    return (2 * sources + 1) / torch.tensor(extent, dtype=torch.float64) - 1
+
+
+@lru_cache(maxsize=8)
+def _kept_grid(
+    matrix: tuple[float, ...],
+    size: int,
+    factor: int,
+    extent: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    forward = torch.tensor(matrix, dtype=torch.float64).view(1, 2, 3)
+    return _grid(forward, size, factor, extent).to(device, dtype)
 
 
 def area_resized(images: Tensor, size: int) -> Tensor:

@@ -48,9 +48,11 @@ ARCFACE_CROP = np.array([[_SHRINK / 2, 0, _SHRINK * (0.25 - 32) - 0.5], [0, _SHR
 
 class PReLU(nn.PReLU):
     """nn.PReLU in half the time on a CPU, where its own backward pass computes the gradient of the slopes as well, be
-    they frozen or not."""
+    they frozen or not. A GPU has one kernel for it instead of five."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return super().forward(x)
         return F.relu(x) - self.weight[:, None, None] * F.relu(-x)
 
 

@@ -31,6 +31,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_iter, tree_map
 
+from guide_lib.generators.volume import Jitter
+from guide_lib.perception import crops
+
 aten = torch.ops.aten
 WORLDS: list[Pretend] = []  # the innermost is the one that counts
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
@@ -189,6 +192,7 @@ class Pretend(TorchFunctionMode):
 
     def __enter__(self) -> Pretend:
         WORLDS.append(self)
+        self.forget()
         self.stack = contextlib.ExitStack()
         for owner, name, value in [*self.torch_patches(), *self.availability(), *load_file_patches()]:
             self.stack.enter_context(patched(owner, name, value))
@@ -200,7 +204,13 @@ class Pretend(TorchFunctionMode):
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.stack.close()
+        self.forget()
         WORLDS.pop()
+
+    def forget(self) -> None:
+        """What the library keeps from picture to picture belongs to one machine."""
+        crops._kept_grid.cache_clear()
+        Jitter.of_seed.cache_clear()
 
     def availability(self) -> list[tuple[object, str, object]]:
         """The questions `is there one, and what can it do`."""
