@@ -87,6 +87,17 @@ def device_memory(device: torch.device) -> int:
     return torch.mps.recommended_max_memory() if device.type == "mps" else 0
 
 
+def picture_layout(device: torch.device) -> torch.memory_format:
+    """How pictures lie in memory where convolutions read them: channels last, three times as fast on a CPU.
+
+    Not on Apple's GPU, which silently convolved slices of that layout wrongly (PyTorch's issue 180984).
+
+    >>> picture_layout(torch.device("cpu")), picture_layout(torch.device("mps"))
+    (torch.channels_last, torch.contiguous_format)
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies matrices in bfloat16 faster than in single precision.
 

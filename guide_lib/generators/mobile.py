@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator, Rendering, View
+from guide_lib.runtime import picture_layout
 
 W_DIM = 512
 INPUT_SIZE = 4
@@ -36,14 +37,15 @@ def inverse_haar(x: Tensor) -> Tensor:
     [[1.0, 1.0], [1.0, 1.0]]
     """
     n, channels, height, width = x.shape
-    x = x.permute(0, 2, 3, 1)  # channels last, as the convolutions around it want them
+    x = x.permute(0, 2, 3, 1)  # channels last, as nearly all devices want them
     low, detail = x[..., : channels // 4], x[..., channels // 4 :]
     vertical, horizontal, diagonal = detail.unflatten(-1, (-1, 3)).unbind(-1)
     top, bottom = low + vertical, low - vertical
     top_step, bottom_step = horizontal + diagonal, horizontal - diagonal
     phases = (top + top_step, top - top_step, bottom + bottom_step, bottom - bottom_step)
     grid = 0.5 * torch.stack(phases, dim=3).unflatten(3, (2, 2))  # [N, H, W, 2, 2, C]
-    return grid.transpose(2, 3).reshape(n, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+    doubled = grid.transpose(2, 3).reshape(n, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+    return doubled.contiguous(memory_format=picture_layout(x.device))
 
 
 class Mapping(nn.ModuleList):
@@ -174,7 +176,7 @@ def distilled_head_rows(ws: Tensor, blocks: int) -> Tensor:
 class Synthesis(nn.Module):
     """The backbone: ws [N, 23, 512] -> the feature map after any number of blocks."""
 
-    memory_format = torch.channels_last  # the same numbers; depthwise convolutions are three times as fast on a CPU
+    memory_format: torch.memory_format | None = None  # of the features; None is what the device wants
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +188,8 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, ws: Tensor, blocks: int) -> Tensor:
-        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=self.memory_format)
+        layout = self.memory_format or picture_layout(ws.device)
+        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=layout)
         x = self.conv1(x, ws[:, 0])
         for i in range(blocks):
             x = self.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from guide_lib.assets import shipped
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import SFace
+from guide_lib.runtime import picture_layout
 
 SIZE = 128  # px, the input
 W_DIM = 512
@@ -98,4 +99,5 @@ def load_encoder(device: torch.device | str | None = None) -> Encoder:
     state = load_file(shipped("mobilestylegan-ffhq-encoder.safetensors"))
     encoder = Encoder(state["w_avg"].float())
     encoder.load_state_dict(state)
-    return encoder.eval().requires_grad_(False).to(device)
+    layout = picture_layout(torch.device(device or "cpu"))
+    return encoder.eval().requires_grad_(False).to(device, memory_format=layout)

@@ -20,7 +20,7 @@ from guide_lib.errors import GuideError
 from guide_lib.perception.crops import area_resized, fixed_crop
 from guide_lib.perception.faces import find_landmarks, rescale_input, similarity_transform
 from guide_lib.perception.recognisers import load_network
-from guide_lib.runtime import full_precision
+from guide_lib.runtime import full_precision, picture_layout
 
 FFHQ_SIZE = 512  # px, the picture for which the constant crops below are written
 
@@ -243,7 +243,8 @@ def load_embedder(name: str = "sface", device: torch.device | str | None = None)
         return ArcFaceEmbedder(name, network, ARCFACE_CROP, SFACE_TEMPLATE).to(device)
     network = SFace()
     network.load_state_dict(load_file(fetch("sface")))
-    return Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE).to(device)
+    embedder = Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE)
+    return embedder.to(device, memory_format=picture_layout(torch.device(device or "cpu")))
 
 
 def load_judge(name: str = "dlib", device: torch.device | str | None = None, centred: bool = True) -> Embedder:

@@ -176,6 +176,19 @@ def test_directions_are_there(device):
         assert move(w, directions["yaw"], torch.tensor([1.0, 2.0]), [1, 2]).device.type == device.type
 
 
+def test_the_layout_is_what_the_device_wants(seen):
+    """Apple's GPU has silently convolved slices of pictures with channels last wrongly."""
+    for size in (128, 256, 512, 1024):
+        generator = load_generator(resolution=size, device=seen.device)
+        generator.student().picture(generator.sample(1, seeded())).sum().backward()
+    generator.picture(load_encoder(seen.device)(pictures().to(seen.device)))
+    for network in (load_embedder(device=seen.device).embed, load_judge(device=seen.device).embed):
+        network(pictures().to(seen.device)).sum()
+    load_inception(seen.device)(pictures())
+    found = +seen.channels_last
+    assert bool(found) == (seen.device.type == "cuda"), found
+
+
 # --- perception ---
 
 
