@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from guide_lib.errors import GuideError
 
 MAX_SEED = 2**32  # of a run: `step_rng` makes other seeds of it, which have to fit into 63 bits
+_MEMORY_FULL = ("out of memory", "ALLOC_FAILED", "Invalid buffer size", "DefaultCPUAllocator")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # the names mallopt(3) gives these two options
 
 
@@ -85,6 +86,24 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return torch.mps.recommended_max_memory() if device.type == "mps" else 0
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told, so that a clock can be read."""
+    if device.type != "cpu":
+        (torch.cuda if device.type == "cuda" else torch.mps).synchronize()
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was full, the device's or the machine's.
+
+    PyTorch has a class of its own for a full card; Apple's GPU, NVIDIA's libraries and main memory say it in words.
+
+    >>> ran_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"))
+    True
+    """
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_FULL)
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def picture_layout(device: torch.device) -> torch.memory_format:

@@ -8,6 +8,7 @@ import torch
 
 from guide_lib import runtime
 from guide_lib.errors import GuideError
+from guide_lib.experiment import run_folder
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
@@ -132,6 +133,33 @@ def test_a_card_that_fails_only_when_it_is_waited_for_has_failed(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "item", late)
     assert runtime.trouble_with(CPU) == "CUDA error: an illegal memory access was encountered"
+
+
+FULL = {
+    "a card": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "a card, late": RuntimeError("CUDA error: out of memory"),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "Apple's": RuntimeError("MPS backend out of memory (MPS allocated: 17.77 GB, max allowed: 18.13 GB)."),
+    "Apple's, one buffer": RuntimeError("Invalid buffer size: 24.00 GB"),
+    "main memory": RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    "Python's": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_a_full_memory_is_one_sentence_wherever_it_is(error, tmp_path):
+    with (
+        pytest.raises(GuideError, match="ran out of memory; use a smaller --resolution or --device cpu"),
+        run_folder(tmp_path),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory")])
+def test_another_error_keeps_its_traceback(error, tmp_path):
+    with pytest.raises(type(error), match=str(error)), run_folder(tmp_path):
+        raise error
 
 
 def test_each_card_is_asked_for_itself(monkeypatch):

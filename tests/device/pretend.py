@@ -216,7 +216,12 @@ class Pretend(TorchFunctionMode):
         """The questions `is there one, and what can it do`."""
         if self.device.type == "mps":
             yes = functools.lru_cache(lambda: True)  # PyTorch clears its cache
-            return [(torch.backends.mps, "is_available", yes), (torch.mps, "recommended_max_memory", lambda: 16 << 30)]
+            memory = "recommended_max_memory", lambda: 16 << 30
+            return [
+                (torch.backends.mps, "is_available", yes),
+                (torch.mps, *memory),
+                (torch.mps, "synchronize", self.synchronize),
+            ]
         capability = (9, 0) if self.bfloat16 else (7, 5)
         properties = collections.namedtuple("Properties", "name total_memory major minor")
         card = properties("Pretended card", 80 << 30 if self.bfloat16 else 16 << 30, *capability)
@@ -226,8 +231,12 @@ class Pretend(TorchFunctionMode):
             (torch.cuda, "get_device_capability", lambda device=None: capability),
             (torch.cuda, "get_device_properties", lambda device=None: card),
             (torch.cuda, "get_device_name", lambda device=None: card.name),
-            (torch.cuda, "synchronize", lambda device=None: None),
+            (torch.cuda, "synchronize", self.synchronize),
         ]
+
+    def synchronize(self, device: Any = None) -> None:
+        """Somebody waits on purpose."""
+        self.waits[place(), "synchronize"] += 1
 
     def torch_patches(self) -> list[tuple[object, str, object]]:
         """Where PyTorch itself would look below Python, and find a CPU there."""
