@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from guide_lib.errors import GuideError
 from guide_lib.files import plainly_named, written_whole
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam remembers about each parameter
+CHOSEN_BY_DEVICE = ("mixed_precision",)  # two machines may differ in these settings and compute one run
+SAME_LATENT = 1e-3  # relative; a GPU's matrix products keep ten bits of each number
 
 
 def networks_digest(*networks: nn.Module) -> str:
@@ -35,12 +37,6 @@ def networks_digest(*networks: nn.Module) -> str:
         for name, tensor in network.state_dict().items():
             digest.update(name.encode() + _bytes(tensor))
     return digest.hexdigest()
-
-
-def run_fingerprint(settings: Any, w_u: Tensor, w_t: Tensor, *networks: nn.Module) -> str:
-    """A digest of everything that decides a run: settings (a dataclass), latents, the generator and the losses' own."""
-    facts = json.dumps(asdict(settings), sort_keys=True) + networks_digest(*networks)
-    return hashlib.sha256(facts.encode() + _bytes(w_u) + _bytes(w_t)).hexdigest()
 
 
 def _bytes(tensor: Tensor) -> bytes:
@@ -97,52 +93,107 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     return f"{crc:08x}"
 
 
-def save_checkpoint(
-    path: Path,
-    fingerprint: str,
-    step: int,
-    losses: Mapping[str, float],
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Adam,
-) -> None:
-    """Write the state after `step`; see `save_tensors` for what a crash can and cannot do."""
-    tensors: dict[str, Tensor] = {f"weight/{name}": parameter for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        state = optimizer.state.get(parameter, {})
-        tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS if moment in state}
-    metadata = {"fingerprint": fingerprint, "step": str(step), "losses": json.dumps(losses)}
-    save_tensors(path, tensors, metadata)
+@dataclass(frozen=True)
+class Run:
+    """What decides a run.
 
-
-def load_checkpoint(
-    path: Path, fingerprint: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Adam
-) -> tuple[int, dict[str, float]]:
-    """Put the saved state into `parameters` and `optimizer`; returns the step it belongs to and its losses.
-
-    Raises:
-        GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
-
-    >>> parameters = student.trainable_parameters()
-    >>> optimizer = torch.optim.Adam(parameters.values())
-    >>> save_checkpoint(tmp_path / "run.safetensors", "my run", 30, {"total": 0.5}, parameters, optimizer)
-    >>> resumed = generator.student().trainable_parameters()
-    >>> load_checkpoint(tmp_path / "run.safetensors", "my run", resumed, torch.optim.Adam(resumed.values()))
-    (30, {'total': 0.5})
-    >>> torch.equal(resumed["backbone.weight"], parameters["backbone.weight"])
-    True
+    settings: a dataclass. w_u, w_t: [1, rows, w_dim]. networks: `networks_digest` of the generator and the losses' own.
     """
-    saved, metadata = load_tensors(path)
-    if "crc32" not in metadata:
-        raise GuideError(f"{path} is damaged (no checksum); delete it to start the run afresh.")
-    if metadata.get("fingerprint") != fingerprint:
-        raise GuideError(f"{path} belongs to another run; use another folder, or delete it to start afresh.")
-    with torch.no_grad():
+
+    settings: Any
+    w_u: Tensor
+    w_t: Tensor
+    networks: str
+
+    def fingerprint(self) -> str:
+        """A digest of it all. Checkpoints held nothing else about their run before they held the run itself."""
+        facts = json.dumps(asdict(self.settings), sort_keys=True) + self.networks
+        return hashlib.sha256(facts.encode() + _bytes(self.w_u) + _bytes(self.w_t)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state of a run after `step`.
+
+    run: as it was begun, perhaps on another machine. losses: of that step. tensors: weights and Adam's moments.
+    """
+
+    run: Run
+    step: int
+    losses: dict[str, float]
+    tensors: Mapping[str, Tensor]
+
+    @torch.no_grad()
+    def restore(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Adam) -> None:
+        """Put weights and moments where they belong, on the device of the parameters."""
         for name, parameter in parameters.items():
-            parameter.copy_(saved[f"weight/{name}"])
-            state = {m: saved[f"{m}/{name}"] for m in _MOMENTS if f"{m}/{name}" in saved}
+            parameter.copy_(self.tensors[f"weight/{name}"])
+            state = {m: self.tensors[f"{m}/{name}"] for m in _MOMENTS if f"{m}/{name}" in self.tensors}
             if state:
                 # Adam keeps its step counter on the CPU whatever the device of the weights.
                 optimizer.state[parameter] = {
                     m: t.clone() if m == "step" else t.to(parameter.device) for m, t in state.items()
                 }
-    return int(metadata["step"]), json.loads(metadata["losses"])
+
+
+def save_checkpoint(
+    path: Path,
+    run: Run,
+    step: int,
+    losses: Mapping[str, float],
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Adam,
+) -> None:
+    """Write the run and its state after `step`; see `save_tensors` for what a crash can and cannot do."""
+    tensors: dict[str, Tensor] = {f"weight/{name}": parameter for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS if moment in state}
+    tensors |= {"latent/w_u": run.w_u, "latent/w_t": run.w_t}
+    metadata = {"settings": json.dumps(asdict(run.settings)), "networks": run.networks}
+    save_tensors(path, tensors, metadata | {"step": str(step), "losses": json.dumps(losses)})
+
+
+def load_checkpoint(path: Path, run: Run) -> Saved:
+    """The saved state of `run`, which may have been begun on another device: there a latent has other last digits.
+
+    Settings that a device chooses (the precision) and the latents are then those that the run was begun with.
+
+    Raises:
+        GuideError: the file is damaged, or was written by a run with other settings, latents or weights.
+
+    >>> from guide_lib.unlearning import UnlearningSettings
+    >>> run, parameters = Run(UnlearningSettings(steps=90), w_u, w_t, "their digest"), student.trainable_parameters()
+    >>> optimizer = torch.optim.Adam(parameters.values())
+    >>> save_checkpoint(tmp_path / "run.safetensors", run, 30, {"total": 0.5}, parameters, optimizer)
+    >>> saved = load_checkpoint(tmp_path / "run.safetensors", run)
+    >>> saved.step, saved.losses, saved.run.settings.steps
+    (30, {'total': 0.5}, 90)
+    >>> resumed = generator.student().trainable_parameters()
+    >>> saved.restore(resumed, torch.optim.Adam(resumed.values()))
+    >>> torch.equal(resumed["backbone.weight"], parameters["backbone.weight"])
+    True
+    """
+    tensors, metadata = load_tensors(path)
+    if "crc32" not in metadata:
+        raise GuideError(f"{path} is damaged (no checksum); delete it to start the run afresh.")
+    begun = _as_begun(run, tensors, metadata)
+    if begun is None:
+        raise GuideError(f"{path} belongs to another run; use another folder, or delete it to start afresh.")
+    return Saved(begun, int(metadata["step"]), json.loads(metadata["losses"]), tensors)
+
+
+def _as_begun(run: Run, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Run | None:
+    """The run of the file, if it is this one."""
+    if "settings" not in metadata:  # an old file: the same to the last bit, or another
+        return run if metadata.get("fingerprint") == run.fingerprint() else None
+    settings = asdict(type(run.settings)()) | json.loads(metadata["settings"])  # a setting may be newer than the file
+    w_u, w_t = (tensors[f"latent/{name}"].to(run.w_u) for name in ("w_u", "w_t"))
+    begun = replace(run.settings, **{name: settings[name] for name in CHOSEN_BY_DEVICE})
+    same = run.networks == metadata["networks"] and asdict(begun) == settings
+    return Run(begun, w_u, w_t, run.networks) if same and _near(w_u, run.w_u) and _near(w_t, run.w_t) else None
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    """Whether two latents are one, computed on two devices."""
+    return a.shape == b.shape and bool((a - b).norm() <= SAME_LATENT * b.norm())

@@ -29,6 +29,7 @@ from guide_lib.generators import Generator, load_generator
 from guide_lib.generators.eg3d import EG3D
 from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
+from guide_lib.runtime import ran_out_of_memory
 from guide_lib.unlearning import Step
 
 OTHERS_SEED = 20_240  # the other people are the same in every run, and nobody's training sample
@@ -131,8 +132,7 @@ def run_folder(path: Path) -> Iterator[Path]:
     except Timeout:
         raise GuideError(f"Another run is writing to {path}; choose another folder with --out.") from None
     except (MemoryError, RuntimeError) as error:
-        # torch has a class of its own for a full GPU, none for a full main memory
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        if not ran_out_of_memory(error):
             raise
         raise GuideError("The device ran out of memory; use a smaller --resolution or --device cpu.") from None
     except OSError as error:

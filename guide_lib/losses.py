@@ -86,8 +86,11 @@ class Distance:
 
     def __call__(self, a: Observation, b: Observation) -> Tensor:
         """One distance for each of the N pairs: [N]."""
+        return self.weighted(a, b, self.perceptual.distance(a.perceptual, b.perceptual))
+
+    def weighted(self, a: Observation, b: Observation, perceptual: Tensor) -> Tensor:
+        """The same from an LPIPS that is known already, [N]."""
         features = MeanSquare.apply(a.features - b.features)
-        perceptual = self.perceptual.distance(a.perceptual, b.perceptual)
         identity = 1 - (a.identity * b.identity).sum(1)
         weights = self.weights
         return weights.features * features + weights.perceptual * perceptual + weights.identity * identity
@@ -163,3 +166,39 @@ def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: 
     with torch.no_grad():
         kept = teacher.picture(ws, view)
     return perceptual(student.picture(ws, view), kept).sum()
+
+
+def joint_distances(
+    student: Generator,
+    teacher: Generator,
+    starts: Tensor,
+    ends: Tensor,
+    others: Tensor,
+    view: View,
+    distance: Distance,
+) -> tuple[Tensor, Tensor]:
+    """What the three losses sum, from one pass of each network: D of each pair [N], LPIPS at each of the others [M].
+
+    starts, ends: [N >= 1, rows, w_dim], w_u and w_t, with and without the offsets. others: [M >= 0, rows, w_dim].
+
+    >>> distance, ws = Distance(perceptual, embedder), generator.sample(2, rng)
+    >>> near, far = joint_distances(student, generator, w_u, w_t, ws, View(), distance)
+    >>> target = observe_teacher(generator, w_t, View(), distance)
+    >>> torch.allclose(near.sum(), local_loss(student, w_u, target, View(), distance))
+    True
+    >>> torch.allclose(far.sum(), preservation_loss(student, generator, ws, View(), perceptual))
+    True
+    """
+    count = len(starts)
+
+    def look(generator: Generator, ws: Tensor) -> Observation:
+        rendering = generator.synthesis(torch.cat([ws, others]), view)
+        near = rendering[:count]
+        perceptual = distance.perceptual.features(rendering.image)
+        return Observation(near.features, perceptual, distance.embedder.embed(near.image))
+
+    with torch.no_grad():
+        kept = look(teacher, ends)
+    seen = look(student, starts)
+    perceptual = distance.perceptual.distance(seen.perceptual, kept.perceptual)
+    return distance.weighted(seen, kept, perceptual[:count]), perceptual[count:]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +13,14 @@ import torch.nn.functional as F
 from guide_lib.errors import GuideError
 
 MAX_SEED = 2**32  # of a run: `step_rng` makes other seeds of it, which have to fit into 63 bits
+_MEMORY_FULL = ("out of memory", "ALLOC_FAILED", "Invalid buffer size", "DefaultCPUAllocator")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # the names mallopt(3) gives these two options
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the device called `name`, or the best one present: cuda, then mps, then cpu.
+    """Return the device called `name`, or the best one that works: cuda, then mps, then cpu.
+
+    Each is tried first (see `trouble_with`). A GPU that is there and fails is passed over with a warning.
 
     Raises:
         GuideError: `name` is unknown, or that device is not present on this machine or cannot do what is needed.
@@ -26,39 +31,100 @@ def pick_device(name: str | None = None) -> torch.device:
     Traceback (most recent call last):
     guide_lib.errors.GuideError: There is no device 'tpu' on this machine; choose one of: ...cpu.
     """
-    apple = torch.backends.mps.is_available()
-    present = {"cuda": torch.cuda.is_available(), "mps": apple and _samples_pictures("mps"), "cpu": True}
-    if apple and not present["mps"] and (name or "").startswith("mps"):
-        raise GuideError("This PyTorch cannot warp pictures on Apple's GPU; update it, or choose --device cpu.")
+    present = devices_present()
     if name is None:
-        return torch.device(next(device for device, there in present.items() if there))
-    if not present.get(name.split(":")[0], False):
-        choices = ", ".join(device for device, there in present.items() if there)
-        raise GuideError(f"There is no device '{name}' on this machine; choose one of: {choices}.")
+        return next(device for device in map(torch.device, present) if _works(device))
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
-        raise GuideError(f"'{name}' is no device; say, for example, cuda:0.") from None
+        device = None
+    if name.split(":")[0] not in present or (device and (device.index or 0) >= _count(device)):
+        raise GuideError(f"There is no device '{name}' on this machine; choose one of: {', '.join(present)}.")
+    if device is None:
+        raise GuideError(f"'{name}' is no device; say, for example, cuda:0.")
+    if trouble := trouble_with(device):
+        raise GuideError(f"'{name}' is there and does not work ({trouble}); update PyTorch, or choose --device cpu.")
+    return device
 
 
-def _samples_pictures(device: str) -> bool:
-    """Whether grid_sample works there, with its gradient: older versions of PyTorch lack it on Apple's GPU."""
+def devices_present() -> list[str]:
+    """The kinds of device that PyTorch sees here, best first; whether they work is another question."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [kind for kind, present in there.items() if present]
+
+
+def trouble_with(device: torch.device) -> str | None:
+    """Why a device cannot do what every run needs, PyTorch's first sentence; None if it can.
+
+    Asking is no trial: PyTorch sees cards for which it holds no kernels (P100, V100), and older versions cannot warp
+    pictures on Apple's GPU. So a convolution is warped (grid_sample), with its gradient.
+    """
     try:
-        picture = torch.zeros(1, 1, 2, 2, device=device, requires_grad=True)
+        picture = torch.zeros(1, 1, 4, 4, device=device, requires_grad=True)
         grid = torch.zeros(1, 1, 1, 2, device=device)
-        F.grid_sample(picture, grid, padding_mode="border", align_corners=False).sum().backward()
-    except RuntimeError:
-        return False
-    return True
+        seen = F.conv2d(picture, torch.ones(1, 1, 3, 3, device=device))
+        F.grid_sample(seen, grid, padding_mode="border", align_corners=False).sum().backward()
+        picture.grad.sum().item()  # a GPU says only when it is waited for that it failed
+    except (RuntimeError, AssertionError) as error:  # the second: a PyTorch that was built without the device
+        return re.split(r"\.\s|\n", str(error).strip() + "\n")[0]
+    return None
+
+
+def _works(device: torch.device) -> bool:
+    trouble = trouble_with(device)
+    if trouble:
+        warnings.warn(f"{device} is there and does not work ({trouble}); it is passed over.", stacklevel=3)
+    return trouble is None
+
+
+def _count(device: torch.device) -> int:
+    return torch.cuda.device_count() if device.type == "cuda" else 1
+
+
+def device_memory(device: torch.device) -> int:
+    """How many bytes a GPU may hold; 0 for a CPU, whose memory others use as well."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return torch.mps.recommended_max_memory() if device.type == "mps" else 0
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told, so that a clock can be read."""
+    if device.type != "cpu":
+        (torch.cuda if device.type == "cuda" else torch.mps).synchronize()
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was full, the device's or the machine's.
+
+    PyTorch has a class of its own for a full card; Apple's GPU, NVIDIA's libraries and main memory say it in words.
+
+    >>> ran_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"))
+    True
+    """
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_FULL)
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def picture_layout(device: torch.device) -> torch.memory_format:
+    """How pictures lie in memory where convolutions read them: channels last, three times as fast on a CPU.
+
+    Not on Apple's GPU, which silently convolved slices of that layout wrongly (PyTorch's issue 180984).
+
+    >>> picture_layout(torch.device("cpu")), picture_layout(torch.device("mps"))
+    (torch.channels_last, torch.contiguous_format)
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies matrices in bfloat16 faster than in single precision.
 
-    On a CPU that takes AVX-512 or AMX instructions for it; PyTorch says so from 2.10 on, an older one is not asked.
+    NVIDIA's do from capability 8.0 on (older ones emulate it, slowly). On a CPU it takes AVX-512 or AMX instructions
+    for it; PyTorch says so from 2.10 on, an older one is not asked.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     able = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 

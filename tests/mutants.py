@@ -40,9 +40,9 @@ MUTANTS = {
     ),
     "UFO's sign is flipped": ("targets.py", "w_avg - scale_to_rows", "w_avg + scale_to_rows"),
     "teacher and student are swapped in the loop": (
-        "unlearning.py",
-        "s, teacher = self.settings, self.teacher",
-        "s, teacher, student = self.settings, student, self.teacher",
+        "unlearning/objective.py",
+        "adjacency_loss(student, self.teacher,",
+        "adjacency_loss(self.teacher, student,",
     ),
     "teacher and student are swapped in the global loss": (
         "losses.py",
@@ -71,11 +71,11 @@ MUTANTS = {
         "for parameter in student.parameters():",
     ),
     "the target does not walk": (
-        "unlearning.py",
+        "unlearning/settings.py",
         "return min(1.0, index / (self.walk * self.steps)) if self.walk else 1.0",
         "return 1.0",
     ),
-    "style layers learn no faster": ("unlearning.py", '"speed": settings.style_rate', '"speed": 1.0'),
+    "style layers learn no faster": ("unlearning/loop.py", '"speed": settings.style_rate', '"speed": 1.0'),
     "erasures do not compose": ("closed_form.py", 'torch.einsum("krd,lrd,lre->kre", move, readers, moves)', "0"),
     "a target keeps the way back": ("closed_form.py", "if not way_back:", "if False:"),
     "a style layer's bias forgets its gain": ("closed_form.py", "layer.gain * changed", "changed"),

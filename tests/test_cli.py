@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pretend import Pretend
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib import experiment, session
 from guide_lib.__main__ import main
-from guide_lib.assets import ASSETS, cache_dir, fetch, shipped
+from guide_lib.assets import ASSETS, cache_dir, doctor, fetch, shipped
+from guide_lib.assets.doctor import diagnose
 from guide_lib.checkpoint import load_tensors
 from guide_lib.inversion import methods as inversion_methods
 from guide_lib.inversion import report as inversion_report
@@ -257,6 +259,25 @@ def test_doctor_and_assets_say_what_is_there(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "torch" in out and "cache:" in out
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_doctor_names_the_card_and_whether_it_works(kind, monkeypatch):
+    with Pretend(kind):
+        lines = [line for line in diagnose() if line.startswith(f"{kind}:0")]
+        assert len(lines) == 1 and lines[0].endswith(": works")
+        assert all(
+            fact in lines[0] for fact in (["capability 9.0", "86 GB", "driver"] if kind == "cuda" else ["17 GB"])
+        )
+        monkeypatch.setattr(doctor, "trouble_with", lambda device: "no kernel image is available")
+        (line,) = [line for line in diagnose() if line.startswith(f"{kind}:0")]
+        assert line.endswith("does not work: no kernel image is available")
+
+
+def test_doctor_says_why_there_is_no_card(monkeypatch):
+    monkeypatch.setattr(doctor, "devices_present", lambda: ["cpu"])
+    monkeypatch.setattr(doctor, "trouble_with", lambda device: "The NVIDIA driver on your system is too old")
+    assert "cuda: none (The NVIDIA driver on your system is too old)" in list(diagnose())
 
 
 def test_a_person_is_unlearned_end_to_end_and_an_interrupted_run_continues(tmp_path, capsys):

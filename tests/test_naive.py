@@ -1,6 +1,7 @@
 """The method as it is stated, one latent and one pass at a time, against the library: losses, gradients, weights."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -59,11 +60,12 @@ def assert_same_step(found: Step, expected: Step, settings: UnlearningSettings) 
         assert relative_error(parameter, theirs[name]) <= 1e-4, name
 
 
-def three_steps(generator: Generator, settings: UnlearningSettings) -> None:
+def three_steps(generator: Generator, settings: UnlearningSettings, one_pass: bool) -> None:
     """The first step shows no global loss, the student being the teacher; the second and the third show all."""
     w_u = generator.sample(1, torch.Generator().manual_seed(11))
     w_t = ufo_target(w_u, generator.w_avg, d=6.0)
-    runs = (method(generator, w_u, w_t, settings, **NETWORKS) for method in (unlearn, unlearn_naively))
+    methods = partial(unlearn, one_pass=one_pass), unlearn_naively
+    runs = (method(generator, w_u, w_t, settings, **NETWORKS) for method in methods)
     for found, expected in zip(*(islice(run, 3) for run in runs), strict=True):
         assert_same_step(found, expected, settings)
     assert found.index == 3
@@ -71,12 +73,17 @@ def three_steps(generator: Generator, settings: UnlearningSettings) -> None:
     assert all(expected.losses[name] > 1e-4 for name in LOSSES if drawn[name])
 
 
+passes = pytest.mark.parametrize("one_pass", [False, True], ids=["term by term", "one pass"])
+
+
+@passes
 @pytest.mark.parametrize("kind", [TinyGenerator, TurningGenerator])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_a_step_of_the_library_is_the_step_of_the_method(kind, settings):
-    three_steps(kind(), settings)
+def test_a_step_of_the_library_is_the_step_of_the_method(kind, settings, one_pass):
+    three_steps(kind(), settings, one_pass)
 
 
+@passes
 @pytest.mark.parametrize("settings", [BASE, SETTINGS["the target walks"]], ids=["the paper's", "the target walks"])
-def test_so_it_is_in_three_dimensions(settings):
-    three_steps(small(), settings)
+def test_so_it_is_in_three_dimensions(settings, one_pass):
+    three_steps(small(), settings, one_pass)

@@ -1,17 +1,20 @@
 """Mixed precision: pictures may be coarse, latents and embeddings are not, and a run stays a run."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 
-from guide_lib import runtime, unlearning
+from guide_lib import runtime
 from guide_lib.errors import GuideError
+from guide_lib.experiment import run_folder
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
 from guide_lib.runtime import computes_bfloat16, full_precision, mixed_precision
 from guide_lib.unlearning import UnlearningSettings, unlearn
+from guide_lib.unlearning import settings as presets
 
 CPU = torch.device("cpu")
 
@@ -80,20 +83,93 @@ def test_a_step_in_mixed_precision_goes_where_one_in_single_goes(generator):
     assert torch.cosine_similarity(*moved, dim=0) > 0.8
 
 
-def test_apples_gpu_is_taken_only_where_it_can_do_what_is_needed(monkeypatch):
-    assert runtime._samples_pictures("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+@pytest.fixture
+def gpus(monkeypatch):
+    """PyTorch says that both kinds of GPU are there; whether they work is this PyTorch's affair."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    for able in (True, False):
-        monkeypatch.setattr(runtime, "_samples_pictures", lambda device, able=able: able)
-        assert runtime.pick_device().type == ("mps" if able else "cpu")
-    with pytest.raises(GuideError, match="cannot warp pictures on Apple's GPU; update it, or choose --device cpu"):
-        runtime.pick_device("mps")
+
+
+def no_kernel(device):
+    return None if device.type == "cpu" else "CUDA error: no kernel image is available"
+
+
+def test_a_gpu_that_does_not_work_is_passed_over_and_its_reason_is_told(gpus, monkeypatch):
+    monkeypatch.setattr(runtime, "trouble_with", no_kernel)
+    with pytest.warns(UserWarning, match="cuda is there and does not work .*no kernel image.*; it is passed over"):
+        assert runtime.pick_device().type == "cpu"
+    for name in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(GuideError, match=f"'{name}' is there and does not work .*update PyTorch, or choose --dev"):
+            runtime.pick_device(name)
+
+
+def test_the_best_device_that_works_is_taken(gpus, monkeypatch):
+    for works in ("cuda", "mps"):
+        monkeypatch.setattr(runtime, "trouble_with", lambda device, works=works: None if device.type == works else "x")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert runtime.pick_device().type == works
+        assert runtime.pick_device(works) == torch.device(works)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:7", "mps:1", "tpu"])
+def test_a_card_that_is_not_there_is_refused(name, gpus):
+    with pytest.raises(GuideError, match=f"There is no device '{name}' .* choose one of: cuda, mps, cpu"):
+        runtime.pick_device(name)
+
+
+def test_a_device_is_tried_and_not_believed(gpus):
+    """No mocks: this PyTorch has no Apple's GPU below what was just said, and the CPU passes."""
+    assert runtime.trouble_with(CPU) is None
+    assert runtime.trouble_with(torch.device("mps")).startswith("Could not run")
+
+
+def test_a_card_that_fails_only_when_it_is_waited_for_has_failed(monkeypatch):
+    """CUDA's errors come late."""
+
+    def late(tensor):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be late.")
+
+    monkeypatch.setattr(torch.Tensor, "item", late)
+    assert runtime.trouble_with(CPU) == "CUDA error: an illegal memory access was encountered"
+
+
+FULL = {
+    "a card": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "a card, late": RuntimeError("CUDA error: out of memory"),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "Apple's": RuntimeError("MPS backend out of memory (MPS allocated: 17.77 GB, max allowed: 18.13 GB)."),
+    "Apple's, one buffer": RuntimeError("Invalid buffer size: 24.00 GB"),
+    "main memory": RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    "Python's": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_a_full_memory_is_one_sentence_wherever_it_is(error, tmp_path):
+    with (
+        pytest.raises(GuideError, match="ran out of memory; use a smaller --resolution or --device cpu"),
+        run_folder(tmp_path),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory")])
+def test_another_error_keeps_its_traceback(error, tmp_path):
+    with pytest.raises(type(error), match=str(error)), run_folder(tmp_path):
+        raise error
+
+
+def test_each_card_is_asked_for_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: [(8, 0), (7, 5)][device.index])
+    assert [computes_bfloat16(torch.device("cuda", k)) for k in (0, 1)] == [True, False]
 
 
 @pytest.mark.parametrize("able", [False, True])
 def test_the_fast_preset_is_mixed_where_the_device_is_faster_so(able, monkeypatch):
-    monkeypatch.setattr(unlearning, "computes_bfloat16", lambda device: able)
+    monkeypatch.setattr(presets, "computes_bfloat16", lambda device: able)
     assert UnlearningSettings.fast(CPU).mixed_precision is able
     assert UnlearningSettings.fast().mixed_precision is False
     assert UnlearningSettings.fast(CPU, mixed_precision=not able).mixed_precision is not able

@@ -1,19 +1,26 @@
+import copy
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from pretend import Pretend
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual, TurningGenerator
 
+from guide_lib.checkpoint import load_tensors, networks_digest, save_tensors
 from guide_lib.errors import GuideError
+from guide_lib.generators import Rendering
 from guide_lib.losses import (
     Distance,
+    DistanceWeights,
     adjacency_loss,
     adjacency_offsets,
     local_loss,
@@ -22,7 +29,8 @@ from guide_lib.losses import (
 )
 from guide_lib.runtime import step_rng
 from guide_lib.targets import ufo_target
-from guide_lib.unlearning import UnlearningSettings, unlearn
+from guide_lib.unlearning import UnlearningSettings, objective, unlearn
+from guide_lib.unlearning.objective import fits_one_pass
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
 SETTINGS = UnlearningSettings(steps=30, learning_rate=3e-3)
@@ -200,6 +208,113 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(GuideError, match="is damaged .* delete it to start the run afresh"):
         run(generator, checkpoint=path)
+
+
+def elsewhere(code: torch.Tensor) -> torch.Tensor:
+    """The same latent from another device: other last digits."""
+    return code * (1 + 1e-6)
+
+
+def begun(path: Path, settings: UnlearningSettings, steps: int = 7) -> TinyGenerator:
+    """The first steps of a run, interrupted."""
+    generator = TinyGenerator()
+    run = unlearn(generator, *person(generator), settings, **NETWORKS, checkpoint=path)
+    assert [step.index for step in islice(run, steps)][-1] == steps
+    run.close()
+    return generator
+
+
+@pytest.mark.parametrize("precisions", [(True, False), (False, True), (True, True)])
+def test_a_run_goes_on_elsewhere_with_the_latents_and_the_precision_it_was_begun_with(precisions, tmp_path):
+    """An interrupted run on another machine ends with the bits of one that was never interrupted."""
+    first, second = (replace(SETTINGS, mixed_precision=mixed) for mixed in precisions)
+    whole = run(TinyGenerator(), first)[-1]
+    generator = begun(tmp_path / "c", first)
+    w_u, w_t = map(elsewhere, person(generator))
+    *_, last = unlearn(generator, w_u, w_t, second, **NETWORKS, checkpoint=tmp_path / "c")
+    assert_same_bits(weights(last), weights(whole))
+    assert last.losses == whole.losses
+
+
+@pytest.mark.parametrize(
+    "change", [{"w_u": 1.01}, {"w_t": 0.99}, {"steps": 31}, {"seed": 1}, {"distance": DistanceWeights(features=0.02)}]
+)
+def test_another_person_or_setting_is_another_run(change, tmp_path):
+    generator = begun(tmp_path / "c", SETTINGS)
+    w_u, w_t = (w * change.get(name, 1) for name, w in zip(("w_u", "w_t"), person(generator), strict=True))
+    settings = replace(SETTINGS, **{name: value for name, value in change.items() if not name.startswith("w_")})
+    before = (tmp_path / "c").read_bytes()
+    with pytest.raises(GuideError, match="belongs to another run"):
+        next(unlearn(generator, w_u, w_t, settings, **NETWORKS, checkpoint=tmp_path / "c"))
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_a_checkpoint_from_before_the_run_was_kept_in_it_is_resumed(tmp_path):
+    """It holds a digest instead: the same settings and latents to the last bit."""
+    generator, path = begun(tmp_path / "c", SETTINGS), tmp_path / "c"
+    tensors, metadata = load_tensors(path)
+    w_u, w_t = person(generator)
+    facts = json.dumps(asdict(SETTINGS), sort_keys=True) + networks_digest(generator, *NETWORKS.values())
+    digest = hashlib.sha256(facts.encode() + w_u.numpy().tobytes() + w_t.numpy().tobytes()).hexdigest()
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("latent/")}
+    old = {"fingerprint": digest, "step": metadata["step"], "losses": metadata["losses"]}
+    save_tensors(path, kept, old)
+    assert next(unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS, checkpoint=path)).index == 7
+    for codes in ((elsewhere(w_u), w_t), (w_u, elsewhere(w_t))):
+        with pytest.raises(GuideError, match="belongs to another run"):
+            next(unlearn(generator, *codes, SETTINGS, **NETWORKS, checkpoint=path))
+    *_, last = unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS, checkpoint=path)
+    assert_same_bits(weights(last), weights(run(TinyGenerator())[-1]))
+
+
+def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(tmp_path):
+    generator, path = begun(tmp_path / "c", SETTINGS), tmp_path / "c"
+    tensors, metadata = load_tensors(path)
+    settings = json.loads(metadata["settings"])
+    del settings["walk"]
+    save_tensors(path, tensors, metadata | {"settings": json.dumps(settings)})
+    assert next(unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path)).index == 7
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_what_a_generator_draws_next_does_not_change_the_target(one_pass):
+    """As compiled code does, this generator writes each picture's features over those of the one before."""
+
+    class Reusing(TinyGenerator):
+        def synthesis(self, ws, view=None):
+            rendering = super().synthesis(ws, view)
+            if rendering.features.requires_grad:
+                return rendering
+            self.memory = getattr(self, "memory", {})
+            kept = self.memory.setdefault(len(ws), torch.empty_like(rendering.features))
+            return Rendering(rendering.image, kept.copy_(rendering.features))
+
+    options = {"settings": replace(SETTINGS, n_global=1, n_adjacent=1), "one_pass": one_pass}
+    assert run(Reusing(), **options)[-1].losses == run(TinyGenerator(), **options)[-1].losses
+
+
+def test_one_pass_is_for_gpus_with_enough_memory(monkeypatch):
+    generator = TinyGenerator()
+    assert not fits_one_pass(generator, SETTINGS)
+    monkeypatch.setattr(objective, "device_memory", lambda device: 16 << 30)
+    assert fits_one_pass(generator, SETTINGS)
+    monkeypatch.setattr(TinyGenerator, "resolution", 1024)
+    assert not fits_one_pass(generator, replace(SETTINGS, n_global=60))
+    monkeypatch.setattr(TinyGenerator, "drawn_at_once", 1)
+    assert not fits_one_pass(generator, SETTINGS)
+
+
+def test_a_gpu_that_emulates_bfloat16_is_not_asked_for_it(tmp_path):
+    mixed = replace(SETTINGS, mixed_precision=True)
+    generator = begun(tmp_path / "c", mixed)
+    with Pretend("cuda", bfloat16=False):
+        there = copy.deepcopy(generator).to("cuda")
+        networks = {name: copy.deepcopy(network).to("cuda") for name, network in NETWORKS.items()}
+        with pytest.raises(GuideError, match="only emulates bfloat16"):
+            next(unlearn(there, *person(there), mixed, **networks))
+        found = unlearn(there, *person(there), SETTINGS, **networks, checkpoint=tmp_path / "c")
+        assert next(found).index == 7 and next(found).index == 8  # begun elsewhere: it goes on in single precision
+        found.close()
 
 
 def test_the_rate_is_constant_as_published_or_falls_to_zero_along_a_cosine():

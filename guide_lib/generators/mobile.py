@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
+from guide_lib.runtime import picture_layout
 
 W_DIM = 512
 INPUT_SIZE = 4
@@ -36,14 +37,15 @@ def inverse_haar(x: Tensor) -> Tensor:
     [[1.0, 1.0], [1.0, 1.0]]
     """
     n, channels, height, width = x.shape
-    x = x.permute(0, 2, 3, 1)  # channels last, as the convolutions around it want them
+    x = x.permute(0, 2, 3, 1)  # channels last, as nearly all devices want them
     low, detail = x[..., : channels // 4], x[..., channels // 4 :]
     vertical, horizontal, diagonal = detail.unflatten(-1, (-1, 3)).unbind(-1)
     top, bottom = low + vertical, low - vertical
     top_step, bottom_step = horizontal + diagonal, horizontal - diagonal
     phases = (top + top_step, top - top_step, bottom + bottom_step, bottom - bottom_step)
     grid = 0.5 * torch.stack(phases, dim=3).unflatten(3, (2, 2))  # [N, H, W, 2, 2, C]
-    return grid.transpose(2, 3).reshape(n, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+    doubled = grid.transpose(2, 3).reshape(n, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+    return doubled.contiguous(memory_format=picture_layout(x.device))
 
 
 class Mapping(nn.ModuleList):
@@ -161,19 +163,20 @@ class DistilledHead(nn.Module):
         return self.to_img(x, ws[:, -1])
 
 
-def distilled_head_rows(blocks: int) -> list[int]:
+def distilled_head_rows(ws: Tensor, blocks: int) -> Tensor:
     """The rows of W+ that the head after `blocks` blocks takes: those of the next block, and the image head's.
 
-    >>> distilled_head_rows(blocks=5)                     # at 256 px
-    [16, 17, 18, 22]
+    >>> distilled_head_rows(torch.arange(23.0)[None], blocks=5)[0].tolist()               # at 256 px
+    [16.0, 17.0, 18.0, 22.0]
     """
-    return [1 + 3 * blocks, 2 + 3 * blocks, 3 + 3 * blocks, MobileStyleGAN.rows - 1]
+    first = 1 + 3 * blocks
+    return torch.cat([ws[:, first : first + 3], ws[:, -1:]], dim=1)  # a list of rows would be sent to a GPU each time
 
 
 class Synthesis(nn.Module):
     """The backbone: ws [N, 23, 512] -> the feature map after any number of blocks."""
 
-    memory_format = torch.channels_last  # the same numbers; depthwise convolutions are three times as fast on a CPU
+    memory_format: torch.memory_format | None = None  # of the features; None is what the device wants
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +188,8 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, ws: Tensor, blocks: int) -> Tensor:
-        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=self.memory_format)
+        layout = self.memory_format or picture_layout(ws.device)
+        x = self.input.expand(len(ws), -1, -1, -1).contiguous(memory_format=layout)
         x = self.conv1(x, ws[:, 0])
         for i in range(blocks):
             x = self.layers[i](x, ws[:, 1 + 3 * i : 4 + 3 * i])
@@ -243,13 +247,16 @@ class MobileStyleGAN(Generator):
         elif self.resolution == 1024:
             image = self.heads["1024"](features, ws[:, -1])
         else:
-            image = self.heads[str(self.resolution)](features, ws[:, distilled_head_rows(blocks)])
+            image = self.heads[str(self.resolution)](features, distilled_head_rows(ws, blocks))
         return Rendering(image, features)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         unused = tuple(f"layers.{i}." for i in range(BLOCKS_FOR[self.resolution], len(BLOCK_WIDTHS)))
         named = self.synthesis_network.named_parameters()
         return {f"synthesis_network.{name}": p for name, p in named if not name.startswith(unused)}
+
+    def _head_rows(self, blocks: int) -> list[int]:
+        return distilled_head_rows(torch.arange(self.rows)[None], blocks)[0].tolist()
 
     def is_style(self, name: str) -> bool:
         return ".modulation." in name
@@ -262,13 +269,13 @@ class MobileStyleGAN(Generator):
             rows |= {block.up: 1 + 3 * i, block.conv1: 2 + 3 * i, block.conv2: 3 + 3 * i}
         for size in ("128", "256"):
             head = self.heads[size]
-            rows |= dict(zip([*head.convs, head.to_img], distilled_head_rows(BLOCKS_FOR[int(size)]), strict=True))
+            rows |= dict(zip([*head.convs, head.to_img], self._head_rows(BLOCKS_FOR[int(size)]), strict=True))
         names = {module: f"{name}.modulation" for name, module in self.named_modules()}
         return {names[m]: StyleLayer(m.modulation.weight, m.modulation.bias, row) for m, row in rows.items()}
 
     def drawn_rows(self) -> list[int]:
         blocks = BLOCKS_FOR[self.resolution]
-        head = distilled_head_rows(blocks) if blocks < len(BLOCK_WIDTHS) else [self.rows - 1]
+        head = self._head_rows(blocks) if blocks < len(BLOCK_WIDTHS) else [self.rows - 1]
         return [*range(1 + 3 * blocks), *head]
 
     def drawing_parts(self) -> list[nn.Module]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -22,8 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from guide_lib.runtime import device_memory
+
 T = TypeVar("T")
 Field: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+RAY_BYTES = 75_000  # forward and back, 96 samples of 32 features; measured between 1,024 and 16,384 rays
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,22 @@ class Sampling:
     """Where a ray is looked at; EG3D-FFHQ's values.
 
     near, far: depths along the ray between which the coarse samples lie, in scene units. coarse, fine: how many
-    samples. rays_at_once: bounds the memory of one pass, not the result.
+    samples. rays_at_once: bounds the memory of one pass, not the result; None leaves it to the device.
+
+    >>> Sampling().pass_size(torch.zeros(1, 4096, 3))
+    1024
     """
 
     near: float = 2.25
     far: float = 3.3
     coarse: int = 48
     fine: int = 48
-    rays_at_once: int = 1024
+    rays_at_once: int | None = None
+
+    def pass_size(self, rays: Tensor) -> int:
+        """How many of `rays` [N, R, 3] are looked at together; a GPU takes as many as an eighth of its memory holds."""
+        at_most = device_memory(rays.device) // 8 // RAY_BYTES // max(len(rays), 1)
+        return self.rays_at_once or max(at_most, 1024)
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,13 @@ class Jitter:
         """Fresh draws for each ray, the same for all pictures of a batch, so that a batch equals its pictures."""
         coarse = torch.rand(1, rays, sampling.coarse, generator=rng)
         return cls(coarse, torch.rand(1, rays, sampling.fine, generator=rng))
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def of_seed(cls, sampling: Sampling, rays: int, seed: int, device: torch.device) -> Jitter:
+        """The draws that a seed stands for; the last are kept, as all pictures of a step share them."""
+        drawn = cls.draw(sampling, rays, torch.Generator().manual_seed(seed))
+        return cls(drawn.coarse.to(device), drawn.fine.to(device))
 
     def split(self, rays: int, size: int, like: Tensor) -> Iterator[Jitter]:
         """Pieces for `size` rays at a time, on the device of `like`."""
@@ -131,12 +150,13 @@ def render(
 
     Depths are limited to those of the samples of the whole batch, which is what an empty ray gets.
     """
-    count, size = origins.shape[1], sampling.rays_at_once
+    count, size = origins.shape[1], sampling.pass_size(origins)
     pieces = (jitter or Jitter.middle(sampling)).split(count, size, origins)
     rays = zip(origins.split(size, dim=1), directions.split(size, dim=1), pieces, strict=True)
     parts = [_recomputed(_render_some, field, *some, sampling) for some in rays]
     colours, depth = (torch.cat(tensors, dim=-1) for tensors in list(zip(*parts, strict=True))[:2])
-    nearest, farthest = min(part[2] for part in parts), max(part[3] for part in parts)
+    # not min() and max(), which would wait for a GPU at each piece
+    nearest, farthest = torch.stack([part[2] for part in parts]).amin(), torch.stack([part[3] for part in parts]).amax()
     return colours, depth.nan_to_num(nan=float("inf")).clamp(nearest, farthest)
 
 

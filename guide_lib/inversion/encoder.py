@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from guide_lib.assets import shipped
+from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import SFace
+from guide_lib.runtime import picture_layout
 
 SIZE = 128  # px, the input
 W_DIM = 512
@@ -77,7 +79,7 @@ class Encoder(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """The backbone's map at each level, from fine to coarse."""
         wanted, maps = {name for name, _, _ in self.LEVELS}, []
-        x = F.interpolate(images, size=(SIZE, SIZE), mode="area") * (127.5 / 128)
+        x = area_resized(images, SIZE) * (127.5 / 128)
         for name, layer in self.backbone.named_children():
             x = layer(x)
             if name in wanted:
@@ -97,4 +99,5 @@ def load_encoder(device: torch.device | str | None = None) -> Encoder:
     state = load_file(shipped("mobilestylegan-ffhq-encoder.safetensors"))
     encoder = Encoder(state["w_avg"].float())
     encoder.load_state_dict(state)
-    return encoder.eval().requires_grad_(False).to(device)
+    layout = picture_layout(torch.device(device or "cpu"))
+    return encoder.eval().requires_grad_(False).to(device, memory_format=layout)

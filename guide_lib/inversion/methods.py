@@ -28,6 +28,7 @@ from guide_lib.inversion.encoder import Encoder, load_encoder
 from guide_lib.inversion.optimise import InversionSettings, inversion_steps, starting_codes
 from guide_lib.inversion.pivotal import PivotalSettings, pivotal_tuning
 from guide_lib.metrics.identity import Reconstruction, reconstruction
+from guide_lib.runtime import synchronise
 
 AT_ONCE = 8  # photos in one batch: bounds the memory
 TUNED = "tuned/"  # marks the weights of a tuned generator among the tensors on disk
@@ -154,8 +155,11 @@ def encoded(encoder: Encoder, generator: Generator, photos: Tensor) -> tuple[Ten
     if encoder.w_avg.shape != generator.w_avg.shape:
         raise GuideError("The encoder belongs to mobilestylegan-ffhq; invert by 'optimise' with another generator.")
     encoder(photos[:1])  # the first pass of a network sets things up
+    synchronise(photos.device)
     begun = time.perf_counter()
-    return torch.cat([encoder(photo) for photo in photos.split(1)]), time.perf_counter() - begun
+    codes = torch.cat([encoder(photo) for photo in photos.split(1)])
+    synchronise(photos.device)
+    return codes, time.perf_counter() - begun
 
 
 def _optimised(

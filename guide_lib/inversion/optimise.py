@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
+from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 
@@ -170,16 +170,17 @@ def _descend(
     progress = _Progress(objective.settings)
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = objective.backward(code, anchor)
+        loss = objective.backward(code, anchor).cpu()  # all that a GPU is waited for
         moving = progress.goes_on(loss)
         if not moving.any():
             return
-        before = code.detach().clone()
+        before = None if moving.all() else code.detach().clone()
         optimizer.step()
         schedule.step()
-        with torch.no_grad():
-            code[~moving] = before[~moving]
-        yield loss.cpu(), code.detach().clone()
+        if before is not None:
+            with torch.no_grad():
+                code.copy_(torch.where(moving[:, None, None].to(code.device), code, before))
+        yield loss, code.detach().clone()
 
 
 class _Progress:
@@ -191,7 +192,7 @@ class _Progress:
         self.stalled: Tensor | None = None  # steps since the best loss, for each photo
 
     def goes_on(self, loss: Tensor) -> Tensor:
-        """loss: [N] -> [N] bool, False for the photos that are done."""
+        """loss: [N], on the CPU -> [N] bool, False for the photos that are done."""
         if self.patience is None:
             return torch.ones_like(loss, dtype=torch.bool)
         if self.best is None:
@@ -224,7 +225,7 @@ class _PhotoLoss:
         self.perceptual, self.embedder = perceptual, embedder
         with torch.no_grad():
             photos = photos.to(generator.w_avg)
-            self.photos = F.interpolate(photos, size=generator.resolution, mode="area")
+            self.photos = area_resized(photos, generator.resolution)
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
 

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
+from guide_lib.perception.crops import area_resized
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.runtime import step_rng
 
@@ -138,7 +138,7 @@ class _PivotalLoss:
         self.original, self.settings, self.perceptual = original, settings, perceptual
         self.w_pivot = w_pivot.detach().to(original.w_avg)
         with torch.no_grad():
-            self.photos = F.interpolate(photos.to(original.w_avg), size=original.resolution, mode="area")
+            self.photos = area_resized(photos.to(original.w_avg), original.resolution)
             self.look = perceptual.features(self.photos)
 
     def backward(self, student: Generator, rng: torch.Generator) -> tuple[dict[str, float], bool]:
@@ -146,9 +146,10 @@ class _PivotalLoss:
         s = self.settings
         others = self.original.sample(s.n_locality * len(self.w_pivot), rng)
         lpips, pixel = self.at_pivots(student)
-        losses = {"perceptual": lpips.mean().item(), "pixel": pixel.mean().item(), "locality": 0.0}
+        mean, worst, pixel = torch.stack([lpips.mean(), lpips.max(), pixel.mean()]).tolist()  # one wait for a GPU
+        losses = {"perceptual": mean, "pixel": pixel, "locality": 0.0}
         losses["total"] = losses["perceptual"] + s.pixel * losses["pixel"]
-        reached = lpips.max().item() <= s.threshold
+        reached = worst <= s.threshold
         if s.locality and s.n_locality and not reached:
             losses["locality"] = self.locality(student, others).mean().item()
             losses["total"] += s.locality * losses["locality"]

@@ -187,8 +187,8 @@ def _collect(
     if have >= count:
         return done[:count]
     for images in batches(have):
-        there = ~images.isnan().flatten(1).any(1, keepdim=True)
-        parts.append(extractor(images.nan_to_num()).where(there, torch.nan).cpu())
+        there = ~images.isnan().flatten(1).any(1, keepdim=True).cpu()
+        parts.append(extractor(images.nan_to_num()).cpu().where(there, torch.nan))
         have += len(images)
         if cache is not None and (have // SAVED_EVERY > (have - len(images)) // SAVED_EVERY or have == count):
             parts = [torch.cat(parts)]

@@ -15,11 +15,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from guide_lib.errors import GuideError
+from guide_lib.perception.crops import fixed_crop
 
 SMALLEST_FACE = 40  # px, the width of a detection box: below it an aligned face is a blur
 REFINE_SIZE = 256  # px of the upright face on which the points are found once more
@@ -141,39 +141,6 @@ def rescale_input(matrix: np.ndarray, designed_for: int, size: int) -> np.ndarra
     ratio = designed_for / size
     to_designed = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])
     return np.asarray(matrix) @ to_designed
-
-
-def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_mode: str = "border") -> Tensor:
-    """Warp pictures by an affine map, differentiably and without aliasing.
-
-    images: [N,3,H,W]. matrix: [2,3] for all or [N,2,3], input pixels to output pixels. Returns
-    [N,3,size,size]. When the map shrinks by s, each output pixel is the mean of ceil(s)^2 bilinear samples.
-
-    >>> ramp = torch.arange(4.0).expand(1, 3, 4, 4)
-    >>> fixed_crop(ramp, np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]), size=2)[0, 0].tolist()      # the middle
-    [[1.0, 2.0], [1.0, 2.0]]
-    """
-    forward = torch.as_tensor(np.asarray(matrix), dtype=torch.float64).reshape(-1, 2, 3)
-    shrink = torch.linalg.det(forward[:, :, :2]).abs().rsqrt()
-    factors = (shrink - 1e-6).ceil().int().clamp(min=1)
-    if len(factors.unique()) == 1:
-        return _warp(images, forward, size, int(factors[0]), padding_mode)
-    # One by one: what is cut out of a picture must not depend on the others of its batch.
-    pairs = zip(images.split(1), forward.split(1), factors.tolist(), strict=True)
-    return torch.cat([_warp(image, own, size, factor, padding_mode) for image, own, factor in pairs])
-
-
-def _warp(images: Tensor, forward: Tensor, size: int, factor: int, padding_mode: str) -> Tensor:
-    """forward: [1 or N,2,3]; factor: samples of an output pixel along each axis."""
-    inverse = torch.linalg.inv(forward[:, :, :2])
-    steps = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    points = torch.stack([x, y], dim=-1) - forward[:, None, None, :, 2]
-    sources = torch.einsum("nij,nhwj->nhwi", inverse, points)
-    extent = torch.tensor([images.shape[3], images.shape[2]], dtype=torch.float64)
-    grid = ((2 * sources + 1) / extent - 1).to(images).expand(len(images), -1, -1, -1)
-    samples = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
-    return F.avg_pool2d(samples, factor)
 
 
 def ffhq_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:

@@ -17,9 +17,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
-from guide_lib.perception.faces import find_landmarks, fixed_crop, rescale_input, similarity_transform
+from guide_lib.perception.crops import area_resized, fixed_crop
+from guide_lib.perception.faces import find_landmarks, rescale_input, similarity_transform
 from guide_lib.perception.recognisers import load_network
-from guide_lib.runtime import full_precision
+from guide_lib.runtime import full_precision, picture_layout
 
 FFHQ_SIZE = 512  # px, the picture for which the constant crops below are written
 
@@ -47,9 +48,11 @@ ARCFACE_CROP = np.array([[_SHRINK / 2, 0, _SHRINK * (0.25 - 32) - 0.5], [0, _SHR
 
 class PReLU(nn.PReLU):
     """nn.PReLU in half the time on a CPU, where its own backward pass computes the gradient of the slopes as well, be
-    they frozen or not."""
+    they frozen or not. A GPU has one kernel for it instead of five."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return super().forward(x)
         return F.relu(x) - self.weight[:, None, None] * F.relu(-x)
 
 
@@ -223,8 +226,8 @@ class ArcFaceEmbedder(Embedder):
     """ArcFace as GUIDE's loss sees faces: brought to 256 px, cut, then averaged down to 112 px."""
 
     def embed(self, images: Tensor) -> Tensor:
-        cut = F.adaptive_avg_pool2d(images, 256)[..., ARCFACE_ROWS, ARCFACE_COLUMNS]
-        return self.embed_crops(F.adaptive_avg_pool2d(cut, self.network.size))
+        cut = area_resized(images, 256)[..., ARCFACE_ROWS, ARCFACE_COLUMNS]
+        return self.embed_crops(area_resized(cut, self.network.size))
 
 
 def load_embedder(name: str = "sface", device: torch.device | str | None = None) -> Embedder:
@@ -240,7 +243,8 @@ def load_embedder(name: str = "sface", device: torch.device | str | None = None)
         return ArcFaceEmbedder(name, network, ARCFACE_CROP, SFACE_TEMPLATE).to(device)
     network = SFace()
     network.load_state_dict(load_file(fetch("sface")))
-    return Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE).to(device)
+    embedder = Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE)
+    return embedder.to(device, memory_format=picture_layout(torch.device(device or "cpu")))
 
 
 def load_judge(name: str = "dlib", device: torch.device | str | None = None, centred: bool = True) -> Embedder:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from guide_lib.assets import fetch
+from guide_lib.runtime import picture_layout
 
 SIZE = 299  # px, the input
 FEATURES = 2048
@@ -137,7 +138,7 @@ class Block8(nn.Module):
 
 
 class Inception(nn.Sequential):
-    """Pictures [N, 3, S, S] in [-1, 1], any S -> [N, 2048]. Layers have the archive's names."""
+    """Pictures [N, 3, S, S] in [-1, 1], any S, of any device -> [N, 2048]. Layers have the archive's names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,6 +165,7 @@ class Inception(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Resized to 299 px without aliasing, then (level - 128) / 128 with levels 0..255, as TensorFlow did."""
+        images = images.to(self.conv.weight.device)  # photos come from the disk, generated pictures from the device
         images = F.interpolate(images.clamp(-1, 1), size=(SIZE, SIZE), mode="bilinear", antialias=True)
         return super().forward(((images + 1) * 127.5 - 128) / 128).mean((2, 3))
 
@@ -172,4 +174,5 @@ def load_inception(device: torch.device | str | None = None) -> Inception:
     """The network of FID, frozen; fetched once. Pictures [N, 3, S, S] in [-1, 1] -> features [N, 2048]."""
     inception = Inception()
     inception.load_state_dict(load_file(fetch("inception-fid")), strict=True)
-    return inception.to(device, memory_format=torch.channels_last)  # a third faster on a CPU, the same numbers
+    layout = picture_layout(torch.device(device or "cpu"))  # a third faster on a CPU, the same numbers
+    return inception.to(device, memory_format=layout)

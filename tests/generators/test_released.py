@@ -88,7 +88,7 @@ def test_latents_near_the_person_are_in_double_precision(monkeypatch):
             seen.add((w_u + delta).dtype)
             return delta
 
-        monkeypatch.setattr("guide_lib.unlearning.adjacency_offsets", watched)
+        monkeypatch.setattr("guide_lib.unlearning.objective.adjacency_offsets", watched)
         steps = two_steps(generator)
         assert seen == {expected}
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in steps[-1].student.parameters())
