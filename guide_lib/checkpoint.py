@@ -115,7 +115,8 @@ class Run:
 class Saved:
     """The state of a run after `step`.
 
-    run: as it was begun, perhaps on another machine. losses: of that step. tensors: weights and Adam's moments.
+    run: as it was begun, perhaps on another machine. step: counted from 1. losses: of that step. tensors: weights and
+    Adam's moments.
     """
 
     run: Run

@@ -160,7 +160,8 @@ for step in steps:
 
 def test_sigkill_at_a_random_moment_loses_nothing_that_was_saved(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    child = CHILD.format(path=[str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    here = Path(__file__).parent
+    child = CHILD.format(path=[str(here), str(here / "device"), str(here.parent)])
     process = subprocess.Popen([sys.executable, "-c", child, str(path)], stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if int(line) > 20:

@@ -1,7 +1,9 @@
 """Pictures cut and made smaller without aliasing, with a gradient, on every device.
 
-    chip = fixed_crop(images, matrix, size=112)              # an affine map, [2,3]
-    small = area_resized(images, 256)                        # each pixel the mean of those that it covers
+>>> chip = fixed_crop(photo, np.array([[0.5, 0, 0], [0, 0.5, 0]]), size=8)     # an affine map, [2,3]
+>>> small = area_resized(photo, 4)                       # each pixel the mean of those that it covers
+>>> list(chip.shape), list(small.shape)
+([1, 3, 8, 8], [1, 3, 4, 4])
 
 A point is (x, y) in pixels, the centre of the top left pixel being (0, 0).
 """
