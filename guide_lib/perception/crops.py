@@ -1,0 +1,111 @@
+"""Cut squares out of pictures: by a constant map, differentiably, and by five points out of a photo of any size.
+
+>>> photo = Image.new("RGB", (6000, 4000), "grey")
+>>> five = np.array([[3040.0, 2050.0], [3060.0, 2050.0], [3050.0, 2060.0], [3043.0, 2070.0], [3057.0, 2070.0]])
+>>> list(cut_out(photo, five, size=64).shape)
+[1, 3, 64, 64]
+
+Points are in pixels, (x, y), with the centre of the top left pixel at (0, 0). An affine map is a 2x3 matrix that takes
+points of the input picture to points of the output picture.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from guide_lib.generators.alignment import FFHQ, Alignment
+
+WHOLE = 2048  # px, the longest side: up to here a photo is warped whole; out of a part, last bits come out otherwise
+
+
+def rescale_input(matrix: np.ndarray, designed_for: int, size: int) -> np.ndarray:
+    """The same crop for an input of `size` px where `matrix` expects `designed_for` px.
+
+    Pixel centres are half a pixel inside: x_designed = (x + 0.5) designed_for / size - 0.5.
+
+    >>> rescale_input(np.array([[1.0, 0, 0], [0, 1.0, 0]]), designed_for=512, size=256)
+    array([[2. , 0. , 0.5],
+           [0. , 2. , 0.5]])
+    """
+    ratio = designed_for / size
+    to_designed = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])
+    return np.asarray(matrix) @ to_designed
+
+
+def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_mode: str = "border") -> Tensor:
+    """Warp pictures by an affine map, differentiably and without aliasing.
+
+    images: [N,3,H,W]. matrix: [2,3] for all or [N,2,3], input pixels to output pixels. Returns
+    [N,3,size,size]. When the map shrinks by s, each output pixel is the mean of ceil(s)^2 bilinear samples.
+
+    >>> ramp = torch.arange(4.0).expand(1, 3, 4, 4)
+    >>> fixed_crop(ramp, np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]), size=2)[0, 0].tolist()      # the middle
+    [[1.0, 2.0], [1.0, 2.0]]
+    """
+    forward = torch.as_tensor(np.asarray(matrix), dtype=torch.float64).reshape(-1, 2, 3)
+    shrink = torch.linalg.det(forward[:, :, :2]).abs().rsqrt()
+    factors = (shrink - 1e-6).ceil().int().clamp(min=1)
+    if len(factors.unique()) == 1:
+        return _warp(images, forward, size, int(factors[0]), padding_mode)
+    # One by one: what is cut out of a picture must not depend on the others of its batch.
+    pairs = zip(images.split(1), forward.split(1), factors.tolist(), strict=True)
+    return torch.cat([_warp(image, own, size, factor, padding_mode) for image, own, factor in pairs])
+
+
+def _warp(images: Tensor, forward: Tensor, size: int, factor: int, padding_mode: str) -> Tensor:
+    """forward: [1 or N,2,3]; factor: samples of an output pixel along each axis."""
+    inverse = torch.linalg.inv(forward[:, :, :2])
+    steps = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    points = torch.stack([x, y], dim=-1) - forward[:, None, None, :, 2]
+    sources = torch.einsum("nij,nhwj->nhwi", inverse, points)
+    extent = torch.tensor([images.shape[3], images.shape[2]], dtype=torch.float64)
+    grid = ((2 * sources + 1) / extent - 1).to(images).expand(len(images), -1, -1, -1)
+    samples = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
+    return F.avg_pool2d(samples, factor)
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """[N,3,H,W] in [-1,1] -> [N,H,W,3] uint8.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.2, 1.5]).view(1, 3, 1, 1))
+    array([[[[  0, 153, 255]]]], dtype=uint8)
+    """
+    levels = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return levels.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int, alignment: Alignment = FFHQ) -> Tensor:
+    """The square of one face, [1,3,size,size] in [-1,1]; what lies outside the photo is filled by reflection.
+
+    landmarks: [5,2] px. Of a large photo only the part that is shown is looked at, so memory goes with the crop.
+    """
+    matrix = alignment.matrix(landmarks, size)
+    if max(photo.size) > WHOLE:
+        photo, matrix = _part(photo, matrix, size)
+    pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)[None]
+    return fixed_crop(pixels.float() / 127.5 - 1, matrix, size, padding_mode="reflection")
+
+
+def _part(photo: Image.Image, matrix: np.ndarray, size: int) -> tuple[Image.Image, np.ndarray]:
+    """What a crop shows of a photo, reflected at its edges and brought nearer to the crop's size if it is much larger;
+    and the map for it."""
+    corners = np.array([[-1, -1], [size, -1], [size, size], [-1, size]]) - matrix[:, 2]
+    corners = corners @ np.linalg.inv(matrix[:, :2]).T
+    shrink = max(1, int(1 / np.sqrt(np.linalg.det(matrix[:, :2])) / 2))  # leaves the warp something to smooth
+    low, high = np.floor(corners.min(0) - 1).astype(int), np.ceil(corners.max(0) + 2).astype(int)
+    high += (low - high) % shrink
+    columns, rows = (_reflected(np.arange(*ends), extent) for *ends, extent in zip(low, high, photo.size, strict=True))
+    near = photo.crop((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).convert("RGB")
+    part = np.asarray(near)[rows - rows.min()][:, columns - columns.min()]
+    middle = low + (shrink - 1) / 2
+    to_photo = np.array([[shrink, 0, middle[0]], [0, shrink, middle[1]], [0, 0, 1]])
+    return Image.fromarray(part).reduce(shrink), matrix @ to_photo
+
+
+def _reflected(places: np.ndarray, extent: int) -> np.ndarray:
+    """Which of the pixels 0 to extent - 1 is seen at each place, were there a mirror at both edges."""
+    places = places % (2 * extent)
+    return np.minimum(places, 2 * extent - 1 - places)
