@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guide_lib.errors import GuideError
-from guide_lib.files import shown, typed_path
+from guide_lib.files import typed_path
 
 if TYPE_CHECKING:
     from guide_lib.session import Session
@@ -27,8 +26,7 @@ HOW = (
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib.experiment import portrait, run_folder
-    from guide_lib.perception.faces import align
-    from guide_lib.perception.photos import load_photo
+    from guide_lib.perception.photos import load_face
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
 
@@ -40,12 +38,13 @@ def unlearn(args: argparse.Namespace) -> None:
         "paper": UnlearningSettings.paper,
     }
     settings = presets[args.preset](**chosen)
-    # before the networks, which take longer: the photo may be the wrong one
-    photo = None if args.person is not None else align(load_photo(args.photo or portrait()), face=args.face)
+    photo = None if args.person is not None else args.photo or portrait()
+    how = {"face": args.face, "aligned": args.aligned}
+    _ = photo and load_face(photo, **how)  # before the networks, which take longer: it may be the wrong one
     with run_folder(args.out) as folder:
         named = {key: getattr(args, key) for key in ("embedder", "judge", "quirks")}
         session = opened(args, folder, compiled=args.compile, **named)
-        person = session.choose(photo=photo, seed=args.person, inversion=args.inversion)
+        person = session.choose(photo=photo, seed=args.person, inversion=args.inversion, **how)
         if cosines := person.facts.get("inversion"):
             print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
         report = session.run(settings)
@@ -57,24 +56,21 @@ def unlearn(args: argparse.Namespace) -> None:
 def invert(args: argparse.Namespace) -> None:
     """Find the latents of a photo, or of a folder of photos of one person; write latents, picture and numbers."""
     from guide_lib.experiment import run_folder
+    from guide_lib.generators.alignment import FFHQ
     from guide_lib.inversion.methods import with_steps
     from guide_lib.inversion.report import invert_person
-    from guide_lib.perception.albums import Album, load_person
-    from guide_lib.perception.faces import align
-    from guide_lib.perception.photos import load_photo
+    from guide_lib.perception.albums import photos_of
 
-    if not os.path.isdir(args.photo):
-        person = Album([shown(args.photo.name)], align(load_photo(args.photo), face=args.face), {})
-    elif args.face is None:
-        person = load_person(args.photo)
-    else:
-        raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
+    how = {"face": args.face, "aligned": args.aligned}
+    person = photos_of(args.photo, **how)
     for reason in person.skipped.values():
         print(f"skipped: {reason}", file=sys.stderr)
     with run_folder(args.out) as folder:
-        facts = {"skipped": person.skipped}
         method = args.method if args.steps is None else with_steps(args.method, args.steps)
-        summary = invert_person(method, opened(args).networks, person.names, person.photos, folder, facts)
+        networks = opened(args).networks
+        if networks.generator.alignment is not FFHQ:
+            person = photos_of(args.photo, alignment=networks.generator.alignment, **how)
+        summary = invert_person(method, networks, person.names, person.photos, folder, {"skipped": person.skipped})
     for stage, values in summary.items():
         print(f"{stage:7}  judge cosine {values['judge']:.2f}, LPIPS {values['lpips']:.2f}, {values['seconds']:.0f} s")
     print(f"look at {args.out / 'inversion.png'}")
@@ -214,6 +210,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
         sub.add_argument("--out", type=typed_path, default=Path(out), help=f"folder for the results (default {out})")
 
+    def photo_options(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
+        sub.add_argument("--aligned", action="store_true", help="pictures are cut already, as the generator needs them")
+
     def precision_option(sub: argparse.ArgumentParser) -> None:
         text = "mixed computes pictures in bfloat16 (default where the device is faster so; preset paper: single)"
         sub.add_argument("--precision", choices=("single", "mixed"), help=text)
@@ -222,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
     who = sub.add_mutually_exclusive_group()
     who.add_argument("--photo", type=typed_path, help="the person to erase (default: the bundled portrait)")
     who.add_argument("--person", type=number(0), metavar="SEED", help="erase the person that this seed draws instead")
-    sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
+    photo_options(sub)
     sub.add_argument("--inversion", choices=("optimise", "refine", "encoder"), default="optimise", help=HOW)
     sub.add_argument("--preset", choices=("styles", "fast", "paper"), default="styles")
     sub.add_argument("--steps", type=number(1), help="instead of the preset's")
@@ -238,7 +238,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("photo", type=typed_path, metavar="PHOTO_OR_FOLDER")
     sub.add_argument("--method", choices=("optimise", "refine", "encoder", "pivotal"), default="optimise", help=HOW)
     sub.add_argument("--steps", type=number(0), help="in W+, instead of the method's")
-    sub.add_argument("--face", type=number(0), help="which face of the photo, counted from 0 at the left")
+    photo_options(sub)
     network_options(sub, "runs/inversion")
     sub = command(compare)
     sub.add_argument("--people", type=number(1), default=8)

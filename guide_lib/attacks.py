@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guide_lib.generators import Generator
+from guide_lib.generators import Generator, View
 from guide_lib.inversion.optimise import InversionSettings, inversion_steps
 from guide_lib.inversion.pivotal import PivotalSettings, pivotal_tuning
 from guide_lib.losses import adjacency_offsets
@@ -62,8 +62,9 @@ def reinvert(
     settings: InversionSettings | None = None,
     starts: int = 4,
     seed: int = 0,
+    view: View | None = None,
 ) -> list[Reinversion]:
-    """Search G_u for the person in `photo` [1, 3, S, S], first over W, then from there over W+.
+    """Search G_u for the person in `photo` [1, 3, S, S], taken from `view`, first over W, then from there over W+.
 
     The first start is w_avg, the others are mapped samples: a search that begins at the erased latent's side of the
     mean may meet what was moved, one from elsewhere need not.
@@ -76,15 +77,15 @@ def reinvert(
     """
     rng = step_rng(STREAM + seed, 0)
     codes = torch.cat([student.w_avg, student.sample(starts - 1, rng)]) if starts > 1 else student.w_avg
-    photos = photo.expand(starts, -1, -1, -1)
+    photos, views = photo.expand(starts, -1, -1, -1), view and [view] * starts
     last, cost = {}, {}
     networks = {"perceptual": perceptual, "embedder": embedder}
-    for step in inversion_steps(student, photos, settings, start=codes, **networks):
+    for step in inversion_steps(student, photos, settings, start=codes, views=views, **networks):
         steps, seconds = cost.get(step.space, (0, 0.0))
         last[step.space], cost[step.space] = step.ws, (steps + starts, seconds + step.seconds)
     found = []
     for space, ws in last.items():
-        cosines, _ = identity_similarity(judge, render(student, ws), photos.cpu())
+        cosines, _ = identity_similarity(judge, render(student, ws, view), photos.cpu())
         found.append(Reinversion(space, cosines, ws, *cost[space]))
     return found
 
@@ -162,8 +163,11 @@ def relearn(
     threshold: float,
     settings: PivotalSettings | None = None,
     look_every: int = 5,
+    view: View | None = None,
 ) -> Relearning:
     """Pivotal tuning of `generator` at w [1, rows, w_dim] until the judge accepts what it draws as `photo`'s person.
+
+    view: the photo's, from the front if left out.
 
     For G_u at w_u this is the cost of relearning. The comparison is the untouched G_s at the target w_t: it draws there
     what G_u was trained to draw at w_u, and never had this person at that latent. If G_u is quicker from the same
@@ -176,14 +180,14 @@ def relearn(
     >>> 0 < found.steps < 100, found.curve[-1][1] >= 0.9
     (True, True)
     """
-    curve, seconds = [(0, _cosine(judge, generator, w, photo))], 0.0
+    curve, seconds = [(0, _cosine(judge, generator, w, photo, view))], 0.0
     if curve[0][1] >= threshold:
         return Relearning(0, seconds, curve)
     settings = settings or PivotalSettings(threshold=0.0, locality=0.0)
-    for step in pivotal_tuning(generator, w, photo, settings, perceptual=perceptual):
+    for step in pivotal_tuning(generator, w, photo, settings, perceptual=perceptual, views=view and [view]):
         seconds += step.seconds
         if step.index % look_every == 0 or step.index == step.total:
-            curve.append((step.index, _cosine(judge, step.student, w, photo)))
+            curve.append((step.index, _cosine(judge, step.student, w, photo, view)))
             if curve[-1][1] >= threshold:
                 return Relearning(step.index, seconds, curve)
     return Relearning(None, seconds, curve)
@@ -244,5 +248,5 @@ def fingerprint_beside(
     return Fingerprint(scores, time.perf_counter() - started)
 
 
-def _cosine(judge: Embedder, generator: Generator, w: Tensor, photo: Tensor) -> float:
-    return identity_similarity(judge, render(generator, w), photo.cpu())[0].item()
+def _cosine(judge: Embedder, generator: Generator, w: Tensor, photo: Tensor, view: View | None) -> float:
+    return identity_similarity(judge, render(generator, w, view), photo.cpu())[0].item()

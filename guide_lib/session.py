@@ -9,8 +9,7 @@
 >>> list(session.draw().shape), session.save() == tmp_path, session.undo() is session.generator
 ([1, 3, 16, 16], True, True)
 
-A second person is erased from the generator as it is then: choose, target, erase again. Everything is measured against
-the generator as it was opened.
+A second person is erased from the generator as it is then. All is measured against the generator as it was opened.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from guide_lib.generators import Generator, View, as_released, dressed, load_stu
 from guide_lib.inversion.methods import invert_by, reconstructions
 from guide_lib.metrics.forgetting import ACCEPTANCE
 from guide_lib.metrics.identity import Report, evaluate, render
-from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_photo
+from guide_lib.perception.photos import load_face
+from guide_lib.perception.pose import views_of
 from guide_lib.runtime import pick_device
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
@@ -116,12 +115,13 @@ class Session:
         photo: str | Path | Tensor | None = None,
         seed: int | None = None,
         face: int | None = None,
+        aligned: bool = False,
         inversion: str = "optimise",
     ) -> Person:
         """Say who is to be forgotten: the person in a photo, who is inverted, or the one that a seed draws.
 
         photo: a file, or an aligned picture [1, 3, S, S] in [-1, 1]. face: which one of several, counted from the left.
-        inversion: a name in `guide_lib.inversion.METHODS`. The same photo is not inverted twice in one folder.
+        aligned: the file was cut already. inversion: a name in `METHODS`. No photo is inverted twice in one folder.
 
         Raises:
             GuideError: no usable face, an unknown method, or neither or both of photo and seed are given.
@@ -131,12 +131,13 @@ class Session:
         if photo is None:
             chosen = Person(str(seed), sample_person(self.generator, seed))
         else:
-            aligned = photo if isinstance(photo, Tensor) else align(load_photo(photo), face=face)
-            stages = invert_by(inversion, self.networks, aligned, self.folder)
-            seen = reconstructions(self.networks, aligned, stages)
+            cut = photo if isinstance(photo, Tensor) else load_face(photo, 512, face, self.generator.alignment, aligned)
+            views = views_of(self.generator, cut)
+            stages = invert_by(inversion, self.networks, cut, self.folder, views=views)
+            seen = reconstructions(self.networks, cut, stages, views)
             cosines = {stage: found.judge.item() for stage, found in seen.items()}
             name = "photo" if isinstance(photo, Tensor) else shown(Path(photo).stem)
-            chosen = Person(name, list(stages.values())[-1].ws, aligned, facts={"inversion": cosines})
+            chosen = Person(name, list(stages.values())[-1].ws, cut, facts={"inversion": cosines})
         self.person, self.w_t, self.report, self._stopped = chosen, None, None, None
         return chosen
 

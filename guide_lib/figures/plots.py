@@ -35,7 +35,9 @@ from guide_lib.figures.layout import (
     tile_label,
     tile_row,
 )
-from guide_lib.perception.faces import SMALLEST_FACE, Face, cut_out, detect_faces, ffhq_square, refine_landmarks
+from guide_lib.generators.alignment import FFHQ, Alignment
+from guide_lib.perception.crops import cut_out
+from guide_lib.perception.detection import SMALLEST_FACE, Face, detect_faces
 
 if TYPE_CHECKING:
     from guide_lib.unlearning import Step
@@ -194,19 +196,18 @@ def loss_curves(
     return rasterise(figure)
 
 
-def align_preview(photo: Image.Image, height: int = 400) -> Image.Image:
+def align_preview(photo: Image.Image, height: int = 400, alignment: Alignment = FFHQ) -> Image.Image:
     """What alignment sees in a photo, `height` pixels high, beside what it cuts out of it.
 
-    Every face has its box, its five points, its FFHQ square and its number, counted from 0 at the left: the `face` of
+    Every face has its box, its five points, its square and its number, counted from 0 at the left: the `face` of
     `align`. Faces that `align` would refuse are there too, and say so; a photo without a face is shown as it is.
     """
     faces = detect_faces(photo)
-    points = [refine_landmarks(photo, face.landmarks) for face in faces]
-    parts = [_marked(photo, faces, points, height)]
+    parts = [_marked(photo, faces, height, alignment)]
     if faces:
         per_row = math.ceil(math.sqrt(len(faces)))
         tile = (height + GAP) // math.ceil(len(faces) / per_row) - GAP
-        tiles = [to_pil(cut_out(photo, five, tile)) for five in points]
+        tiles = [to_pil(cut_out(photo, face.landmarks, tile, alignment)) for face in faces]
         for i, (face, picture) in enumerate(zip(faces, tiles, strict=True)):
             _number(picture, f"{i}" if face.width >= SMALLEST_FACE else f"{i}: too small", (4, 2))
         parts += [image_grid([tiles[i : i + per_row] for i in range(0, len(tiles), per_row)], tile=tile)]
@@ -243,15 +244,15 @@ def fade(before: Picture, after: Picture, position: float) -> Image.Image:
     return Image.blend(*_same_size(before, after), min(max(position, 0.0), 1.0))
 
 
-def _marked(photo: Image.Image, faces: Sequence[Face], points: Sequence[np.ndarray], height: int) -> Image.Image:
-    """The photo, at most `height` high and twice as wide, with boxes, numbers, points [5,2] px and squares."""
+def _marked(photo: Image.Image, faces: Sequence[Face], height: int, alignment: Alignment) -> Image.Image:
+    """The photo, at most `height` high and twice as wide, with boxes, numbers, points and squares."""
     scale = min(height / photo.height, 2 * height / photo.width)
     size = (round(scale * photo.width), round(scale * photo.height))
     canvas = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(canvas)
-    for i, (face, five) in enumerate(zip(faces, points, strict=True)):
-        box = np.reshape(face.box, (2, 2))
-        corners, dots, (start, end) = (scale * (xy + 0.5) - 0.5 for xy in (ffhq_square(five), five, box))
+    for i, face in enumerate(faces):
+        marks = (alignment.square(face.landmarks), face.landmarks, np.reshape(face.box, (2, 2)))
+        corners, dots, (start, end) = (scale * (xy + 0.5) - 0.5 for xy in marks)
         pen.line([*map(tuple, corners), tuple(corners[0])], fill=SQUARE, width=2)
         pen.rectangle([tuple(start), tuple(end)], outline=BOX, width=2)
         for x, y in dots:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from guide_lib.generators.alignment import FFHQ, Alignment
 from guide_lib.runtime import full_precision
 
 
@@ -73,6 +76,7 @@ class Generator(nn.Module, ABC):
         w_avg: [1, rows, w_dim], the mean of mapping(z) over z ~ N(0, I); all rows are equal.
         drawn_at_once: how many latents are drawn in one pass with gradients; bounds the memory, not the result.
         offset_dtype: the precision in which latents near a person are computed.
+        alignment: how a photo is to be cut out for it.
     """
 
     z_dim: int
@@ -82,6 +86,7 @@ class Generator(nn.Module, ABC):
     w_avg: Tensor
     drawn_at_once: int = 64
     offset_dtype: torch.dtype = torch.float32
+    alignment: Alignment = FFHQ
     _compiled_by: dict[str, object] | None = None  # the options of `compile`, once it was called
 
     @abstractmethod
@@ -128,9 +133,27 @@ class Generator(nn.Module, ABC):
         """The cameras from which a person's identity is judged; a flat generator has one."""
         return [View()]
 
+    def view_of(self, landmarks: np.ndarray) -> View:
+        """The camera that sees a head as a photo does, by five points [5,2] px; a flat generator has one for all.
+
+        >>> generator.view_of(np.zeros((5, 2)))
+        View(yaw=0.0, pitch=0.0, jitter=None)
+        """
+        return View()
+
     def picture(self, ws: Tensor, view: View | None = None) -> Tensor:
         """The image of `synthesis` alone, for those who do not look at the features."""
         return self.synthesis(ws, view).image
+
+    def pictures(self, ws: Tensor, views: Sequence[View] | None = None) -> Tensor:
+        """The images of ws [N, rows, w_dim], each from its own camera; what shares one is drawn in one pass.
+
+        >>> list(generator.pictures(generator.w_avg.expand(2, -1, -1), [View(), View(yaw=10)]).shape)
+        [2, 3, 16, 16]
+        """
+        if views is None or len(set(views)) == 1:
+            return self.picture(ws, views[0] if views else None)
+        return torch.cat([self.picture(w, view) for w, view in zip(ws.split(1), views, strict=True)])
 
     def batches(self, count: int) -> list[slice]:
         """`count` latents in pieces of at most `drawn_at_once`.

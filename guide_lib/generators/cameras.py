@@ -50,6 +50,25 @@ def look_at(
     return pose
 
 
+def looking_along(
+    yaw: float, pitch: float, radius: float = 2.7, pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> tuple[float, float]:
+    """Yaw and pitch for `look_at`, so that the camera sees the pivot from the direction (yaw, pitch), in degrees.
+
+    They differ where the pivot is not the origin, around which the camera moves.
+
+    >>> looking_along(20.0, 10.0, pivot=(0.0, 0.0, 0.2))
+    (18.5, 9.3)
+    """
+    yaw, pitch = math.radians(yaw), math.radians(pitch)
+    level = math.cos(pitch)
+    way = torch.tensor([level * math.sin(yaw), math.sin(pitch), level * math.cos(yaw)], dtype=torch.float64)
+    start = torch.tensor(pivot, dtype=torch.float64)
+    ahead = way @ start
+    x, y, z = (start + way * ((ahead**2 + radius**2 - start @ start).sqrt() - ahead)).tolist()
+    return math.degrees(math.atan2(x, z)), math.degrees(math.asin(y / radius))
+
+
 def camera_vector(cam2world: Tensor, intrinsics: Tensor) -> Tensor:
     """The 25 numbers on which EG3D's mapping network is conditioned: the pose row by row, then the intrinsics.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from guide_lib.assets.layouts import CAMERA_NUMBERS
+from guide_lib.generators.alignment import EG3D_FFHQ, MeanFace
 from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
-from guide_lib.generators.cameras import camera_vector, intrinsics, look_at, pixel_rays
+from guide_lib.generators.cameras import camera_vector, intrinsics, look_at, looking_along, pixel_rays
 from guide_lib.generators.stylegan2 import (
     Backbone,
     FullyConnected,
@@ -45,8 +47,8 @@ class EG3DConfig:
     plane_size, plane_channels: of each of the three planes. render_size: rays along a side. enlarge_from: the side
     to which the rendered features are resized before super-resolution, a quarter of the picture's. enlarge_widths:
     channels of its two blocks. box_warp: side of the cube that the planes span, in scene units. field_of_view:
-    degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. camera_scale: factor of
-    the camera that conditions the mapping.
+    degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. alignment: how the pictures
+    of the training were cut. camera_scale: factor of the camera that conditions the mapping.
     axis_slip: project the third plane to (z, x), as the released networks were trained, not to (z, y).
     """
 
@@ -66,6 +68,7 @@ class EG3DConfig:
     field_of_view: float = 18.837
     radius: float = 2.7
     pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
+    alignment: MeanFace = EG3D_FFHQ
     camera_scale: float = 1.0
     axis_slip: bool = True
 
@@ -135,6 +138,7 @@ class EG3D(Generator):
         super().__init__()
         self.config = c = config or EG3DConfig()
         self.z_dim, self.w_dim, self.resolution = c.z_dim, c.w_dim, 4 * c.enlarge_from
+        self.alignment = c.alignment
         synthesis = SynthesisNetwork(
             c.w_dim, c.plane_size, 3 * c.plane_channels, channel_base=c.channel_base, channel_max=c.channel_max
         )
@@ -243,6 +247,11 @@ class EG3D(Generator):
 
     def judging_views(self) -> list[View]:
         return [View(float(yaw), PITCH) for yaw in JUDGING_YAWS]
+
+    def view_of(self, landmarks: np.ndarray) -> View:
+        """The camera on the sphere that looks at the head as the photo does, whatever the photo's roll."""
+        c = self.config
+        return View(*looking_along(*c.alignment.direction(landmarks), c.radius, c.pivot))
 
     def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
         """GUIDE's cameras: yaw ~ U(-15, 15) degrees at one pitch; each has its own draw of the ray samples."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from guide_lib.checkpoint import load_tensors, networks_digest, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, bar
-from guide_lib.generators import Generator
+from guide_lib.generators import Generator, View
 from guide_lib.inversion.encoder import Encoder, load_encoder
 from guide_lib.inversion.optimise import InversionSettings, inversion_steps, starting_codes
 from guide_lib.inversion.pivotal import PivotalSettings, pivotal_tuning
@@ -79,12 +79,18 @@ class Stage:
 
 
 def invert_by(
-    method: str | Method, networks: Networks, photos: Tensor, folder: Path, encoder: Encoder | None = None
+    method: str | Method,
+    networks: Networks,
+    photos: Tensor,
+    folder: Path,
+    encoder: Encoder | None = None,
+    views: Sequence[View] | None = None,
 ) -> dict[str, Stage]:
     """Invert aligned photos [N, 3, S, S] in [-1, 1]: stage ("encoder", "W", "W+", "tuned") -> what was found, in order.
 
     method: a name in `METHODS`, or a `Method`. folder: keeps the result, so the same photos are not inverted again by
-    the same method. encoder: the shipped one unless given. Pivotal tuning tunes one generator to all the photos.
+    the same method. encoder: the shipped one unless given. views: the camera of each photo, from the front if left out.
+    Pivotal tuning tunes one generator to all the photos.
 
     Raises:
         GuideError: unknown method; an encoder for another generator; a loss that is not finite.
@@ -96,22 +102,24 @@ def invert_by(
     method = _named(method)
     if method.encoder:
         encoder = encoder or load_encoder(networks.generator.w_avg.device)
-    digest = _digest(method, networks, photos, encoder)
+    digest = _digest(method, networks, photos, encoder, views)
     path = folder / f"inversion-{networks.generator.resolution}-{digest}.safetensors"
     if not path.exists():
-        _save(path, dict(_stages(method, networks, photos, encoder)))
+        _save(path, dict(_stages(method, networks, photos, encoder, views)))
     return _load(path, networks.generator)
 
 
-def reconstructions(networks: Networks, photos: Tensor, stages: dict[str, Stage]) -> dict[str, Reconstruction]:
-    """Each stage's pictures of the photos [N, 3, S, S], and how close they come.
+def reconstructions(
+    networks: Networks, photos: Tensor, stages: dict[str, Stage], views: Sequence[View] | None = None
+) -> dict[str, Reconstruction]:
+    """Each stage's pictures of the photos [N, 3, S, S] from their `views`, and how close they come.
 
     >>> stages = {"start": Stage(generator.w_avg, 0.0, generator), "person": Stage(w_u, 0.0, generator)}
     >>> {name: round(r.judge.item(), 2) for name, r in reconstructions(networks, photo, stages).items()}
     {'start': -0.75, 'person': 1.0}
     """
     return {
-        name: reconstruction(stage.generator, stage.ws, photos, networks.judge, networks.perceptual)
+        name: reconstruction(stage.generator, stage.ws, photos, networks.judge, networks.perceptual, views)
         for name, stage in stages.items()
     }
 
@@ -124,24 +132,28 @@ def _named(method: str | Method) -> Method:
     return METHODS[method]
 
 
-def _digest(method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None) -> str:
+def _digest(
+    method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None, views: Sequence[View] | None
+) -> str:
     asked = [networks.generator, networks.perceptual, networks.embedder, *([encoder] if method.encoder else [])]
-    facts = repr(method) + networks_digest(*asked)
+    facts = repr(method) + networks_digest(*asked) + (repr(list(views)) if views else "")
     return hashlib.sha256(photos.cpu().numpy().tobytes() + facts.encode()).hexdigest()[:16]
 
 
-def _stages(method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None) -> Iterator[tuple[str, Stage]]:
+def _stages(
+    method: Method, networks: Networks, photos: Tensor, encoder: Encoder | None, views: Sequence[View] | None
+) -> Iterator[tuple[str, Stage]]:
     generator, seconds = networks.generator, 0.0
     photos = photos.to(generator.w_avg)
     ws = starting_codes(generator, photos)
     if method.encoder:
         ws, seconds = encoded(encoder, generator, photos)
         yield "encoder", Stage(ws, seconds, generator)
-    for space, (better, spent) in _optimised(method.optimisation, networks, photos, ws).items():
+    for space, (better, spent) in _optimised(method.optimisation, networks, photos, ws, views).items():
         ws, seconds = better, seconds + spent
         yield space, Stage(ws, seconds, generator)
     if method.tuning:
-        student, spent = _tuned(method.tuning, networks, photos, ws)
+        student, spent = _tuned(method.tuning, networks, photos, ws, views)
         yield "tuned", Stage(ws.clone(), seconds + spent, student)  # two names on disk, two tensors
 
 
@@ -163,15 +175,17 @@ def encoded(encoder: Encoder, generator: Generator, photos: Tensor) -> tuple[Ten
 
 
 def _optimised(
-    settings: InversionSettings, networks: Networks, photos: Tensor, start: Tensor
+    settings: InversionSettings, networks: Networks, photos: Tensor, start: Tensor, views: Sequence[View] | None
 ) -> dict[str, tuple[Tensor, float]]:
     """The last codes of each space that has steps, and the seconds spent in it; a few photos at a time."""
     found: dict[str, list[Tensor]] = {}
     seconds: dict[str, float] = {}
     known = {"perceptual": networks.perceptual, "embedder": networks.embedder}
     total, last = settings.steps_w + settings.steps_w_plus, {}
-    for few, codes in zip(photos.split(AT_ONCE), start.split(AT_ONCE), strict=True) if total else ():
-        for step in bar(inversion_steps(networks.generator, few, settings, start=codes, **known), total, "inverting"):
+    for first in range(0, len(photos), AT_ONCE) if total else ():
+        few = slice(first, first + AT_ONCE)
+        known |= {"start": start[few], "views": views and views[few]}
+        for step in bar(inversion_steps(networks.generator, photos[few], settings, **known), total, "inverting"):
             last[step.space] = step.ws
             seconds[step.space] = seconds.get(step.space, 0.0) + step.seconds
         for space, ws in last.items():
@@ -179,9 +193,11 @@ def _optimised(
     return {space: (torch.cat(parts), seconds[space]) for space, parts in found.items()}
 
 
-def _tuned(settings: PivotalSettings, networks: Networks, photos: Tensor, ws: Tensor) -> tuple[Generator, float]:
+def _tuned(
+    settings: PivotalSettings, networks: Networks, photos: Tensor, ws: Tensor, views: Sequence[View] | None
+) -> tuple[Generator, float]:
     seconds = 0.0
-    steps = pivotal_tuning(networks.generator, ws, photos, settings, perceptual=networks.perceptual)
+    steps = pivotal_tuning(networks.generator, ws, photos, settings, perceptual=networks.perceptual, views=views)
     for step in bar(steps, settings.steps, "tuning"):
         seconds += step.seconds
     return step.student, seconds

@@ -14,14 +14,14 @@ the networks make two codes out of the last digit of a picture, both equally goo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.generators import Generator
+from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
@@ -75,10 +75,11 @@ def invert(
     perceptual: LPIPS,
     embedder: Embedder,
     start: Tensor | None = None,
+    views: Sequence[View] | None = None,
 ) -> Tensor:
-    """The latents ws [N, rows, w_dim] of FFHQ-aligned photos [N, 3, S, S] in [-1, 1], any S. See `inversion_steps`."""
-    ws = starting_codes(generator, photos, start)
-    for step in inversion_steps(generator, photos, settings, perceptual=perceptual, embedder=embedder, start=ws):
+    """The latents ws [N, rows, w_dim] of aligned photos [N, 3, S, S] in [-1, 1], any S. See `inversion_steps`."""
+    ws, known = starting_codes(generator, photos, start), {"perceptual": perceptual, "embedder": embedder}
+    for step in inversion_steps(generator, photos, settings, start=ws, views=views, **known):
         ws = step.ws
     return ws
 
@@ -91,11 +92,13 @@ def inversion_steps(
     perceptual: LPIPS,
     embedder: Embedder,
     start: Tensor | None = None,
+    views: Sequence[View] | None = None,
 ) -> Iterator[InversionStep]:
     """Minimise LPIPS + pixel MSE + identity + anchor for each photo [N, 3, S, S], first over W, then over W+.
 
     `start` [N, rows, w_dim], for example an encoder's answer, replaces w_avg. W begins at the mean of its rows; with
-    `steps_w=0` W+ begins at `start` itself.
+    `steps_w=0` W+ begins at `start` itself. views: the camera of each photo (see `perception.pose.views_of`), from the
+    front if left out; a flat generator has no other.
 
     Raises:
         GuideError: `start` has another shape, or a loss is not finite.
@@ -109,7 +112,7 @@ def inversion_steps(
     4 W+ rows differ
     """
     s = settings or InversionSettings()
-    objective = _PhotoLoss(generator, photos, s, perceptual, embedder)
+    objective = _PhotoLoss(generator, photos, s, perceptual, embedder, views)
     ws = starting_codes(generator, photos, start)
     index, total = 0, s.steps_w + s.steps_w_plus
     for space in ("W", "W+"):
@@ -220,8 +223,9 @@ class _PhotoLoss:
         settings: InversionSettings,
         perceptual: LPIPS,
         embedder: Embedder,
+        views: Sequence[View] | None,
     ) -> None:
-        self.generator, self.settings = generator, settings
+        self.generator, self.settings, self.views = generator, settings, views
         self.perceptual, self.embedder = perceptual, embedder
         with torch.no_grad():
             photos = photos.to(generator.w_avg)
@@ -233,7 +237,8 @@ class _PhotoLoss:
         """code: [N, 1 or rows, w_dim] -> losses [N]; adds the gradients, a few photos at a time to bound the memory."""
         losses = []
         for part in self.generator.batches(len(code)):
-            image = self.generator.synthesis(code[part].expand(-1, self.generator.rows, -1)).image
+            ws = code[part].expand(-1, self.generator.rows, -1)
+            image = self.generator.pictures(ws, self.views and self.views[part])
             look = [features[part] for features in self.look]
             perceptual = self.perceptual.distance(self.perceptual.features(image), look)
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from guide_lib.errors import GuideError
-from guide_lib.generators import Generator
+from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.runtime import step_rng
@@ -82,6 +82,7 @@ def pivotal_tuning(
     settings: PivotalSettings | None = None,
     *,
     perceptual: LPIPS,
+    views: Sequence[View] | None = None,
 ) -> Iterator[PivotalStep]:
     """Tune a copy of `generator` so that w_pivot [N, rows, w_dim] draws the aligned photos [N, 3, S, S] in [-1, 1].
 
@@ -99,7 +100,7 @@ def pivotal_tuning(
         raise GuideError(f"There are {len(photos)} photos but {len(w_pivot)} pivots; give one pivot for each photo.")
     student = generator.student()
     optimizer = torch.optim.Adam(student.trainable_parameters().values(), lr=s.learning_rate)
-    objective = _PivotalLoss(generator, w_pivot, photos, s, perceptual)
+    objective = _PivotalLoss(generator, w_pivot, photos, s, perceptual, views)
     for index in range(1, s.steps + 1):
         started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
@@ -133,9 +134,15 @@ class _PivotalLoss:
     """LPIPS + lambda_L2 L2 at the pivots, and the locality regulariser around them. The photos are looked at once."""
 
     def __init__(
-        self, original: Generator, w_pivot: Tensor, photos: Tensor, settings: PivotalSettings, perceptual: LPIPS
+        self,
+        original: Generator,
+        w_pivot: Tensor,
+        photos: Tensor,
+        settings: PivotalSettings,
+        perceptual: LPIPS,
+        views: Sequence[View] | None,
     ) -> None:
-        self.original, self.settings, self.perceptual = original, settings, perceptual
+        self.original, self.settings, self.perceptual, self.views = original, settings, perceptual, views
         self.w_pivot = w_pivot.detach().to(original.w_avg)
         with torch.no_grad():
             self.photos = area_resized(photos.to(original.w_avg), original.resolution)
@@ -159,7 +166,7 @@ class _PivotalLoss:
         """LPIPS and L2 of each photo [N]. Backward a few photos at a time, which bounds the memory."""
         found = []
         for part in student.batches(len(self.photos)):
-            image = student.synthesis(self.w_pivot[part]).image
+            image = student.pictures(self.w_pivot[part], self.views and self.views[part])
             lpips = self.perceptual.distance(self.perceptual.features(image), [look[part] for look in self.look])
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             ((lpips + self.settings.pixel * pixel).sum() / len(self.photos)).backward()
@@ -175,10 +182,11 @@ class _PivotalLoss:
         s, found = self.settings, []
         pivots = self.w_pivot.repeat(s.n_locality, 1, 1)
         codes = nearby_codes(pivots, others, s.alpha)
+        views = self.views and [*self.views] * s.n_locality
         for part in student.batches(len(codes)):
             with torch.no_grad():
-                kept = self.original.synthesis(codes[part]).image
-            image = student.synthesis(codes[part]).image
+                kept = self.original.pictures(codes[part], views and views[part])
+            image = student.pictures(codes[part], views and views[part])
             moved = self.perceptual(image, kept) + s.locality_pixel * (image - kept).square().mean((1, 2, 3))
             (s.locality * moved.sum() / len(codes)).backward()
             found.append(moved.detach())

@@ -22,6 +22,7 @@ from guide_lib.figures.plots import image_grid
 from guide_lib.files import write_json
 from guide_lib.generators import save_student
 from guide_lib.inversion.methods import Method, invert_by, reconstructions
+from guide_lib.perception.pose import views_of
 
 
 def invert_person(
@@ -38,8 +39,9 @@ def invert_person(
     photos, and the seconds for all of them. metrics.json has these, the values of each photo by its name, and `facts`.
     After pivotal tuning, student.safetensors holds the tuned weights.
     """
-    stages = invert_by(method, networks, photos, folder)
-    seen = reconstructions(networks, photos, stages)
+    views = views_of(networks.generator, photos)
+    stages = invert_by(method, networks, photos, folder, views=views)
+    seen = reconstructions(networks, photos, stages, views)
     summary, each = {}, {name: {} for name in names}
     for stage, r in seen.items():
         summary[stage] = {"judge": r.judge.mean().item(), "lpips": r.lpips.mean().item()}

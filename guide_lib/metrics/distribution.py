@@ -148,10 +148,7 @@ def _draw(generator: Generator, count: int, seed: int, start: int) -> Iterator[T
         rngs = [step_rng(seed, k) for k in range(begin, min(begin + BATCH, count))]
         ws = torch.cat([generator.sample(1, rng) for rng in rngs])
         views = [generator.sample_views(1, rng)[0] for rng in rngs]
-        if len(set(views)) == 1:
-            yield generator.synthesis(ws, views[0]).image
-        else:
-            yield torch.cat([generator.synthesis(w, v).image for w, v in zip(ws.split(1), views, strict=True)])
+        yield generator.pictures(ws, views)
 
 
 def _square(path: Path, size: int) -> Tensor:

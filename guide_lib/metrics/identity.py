@@ -109,15 +109,22 @@ def perceptual_distance(perceptual: LPIPS, images_a: Tensor, images_b: Tensor, d
 
 
 def reconstruction(
-    generator: Generator, ws: Tensor, photos: Tensor, judge: Embedder, perceptual: LPIPS
+    generator: Generator,
+    ws: Tensor,
+    photos: Tensor,
+    judge: Embedder,
+    perceptual: LPIPS,
+    views: Sequence[View] | None = None,
 ) -> Reconstruction:
     """Compare what ws [N, rows, w_dim] draw with the aligned photos [N, 3, S, S] in [-1, 1], any S.
+
+    views: the camera of each, from the front if left out.
 
     >>> found = reconstruction(generator, w_u, photo, judge, perceptual)
     >>> found.judge, found.lpips, found.undetected
     (tensor([1.000]), tensor([0.]), 0)
     """
-    pictures, photos = render(generator, ws), photos.cpu()
+    photos, pictures = photos.cpu(), render(generator, ws) if views is None else generator.pictures(ws, views).cpu()
     cosines, undetected = identity_similarity(judge, photos, pictures)
     lpips = perceptual_distance(
         perceptual, F.interpolate(photos, size=pictures.shape[-1], mode="area"), pictures, ws.device

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.files import shown
-from guide_lib.perception.faces import align
-from guide_lib.perception.photos import FORMATS, load_photo
+from guide_lib.generators.alignment import FFHQ, Alignment
+from guide_lib.perception.decode import FORMATS
+from guide_lib.perception.photos import load_face, load_photo
 
 TOLD = 3  # reasons that are printed, of however many
 
@@ -25,8 +26,8 @@ TOLD = 3  # reasons that are printed, of however many
 class Album(NamedTuple):
     """Photos of one person.
 
-    names: of the files, with the subfolders they are in. photos: [N,3,size,size] in [-1,1], FFHQ-aligned, in the same
-    order. skipped: for every other file of the folder, the sentence that says why.
+    names: of the files, with the subfolders they are in. photos: [N,3,size,size] in [-1,1], aligned, in the same order.
+    skipped: for every other file of the folder, the sentence that says why.
     """
 
     names: list[str]
@@ -97,8 +98,14 @@ def pictures_in(folder: str | Path) -> Pictures:
     return Pictures(paths, skipped)
 
 
-def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | None = None) -> Album:
-    """Read and align every photo in a folder and below it, in the order of the names.
+def load_person(
+    folder: str | Path,
+    size: int = 512,
+    faces: Mapping[str, int] | None = None,
+    alignment: Alignment = FFHQ,
+    aligned: bool = False,
+) -> Album:
+    """Read and align every photo in a folder and below it, in the order of the names; see `load_face`.
 
     Files that are no picture or show no face are skipped, and so are photos of several people, unless `faces` says
     which face to take: {"party.jpg": 1}, counted from 0 at the left. Hidden files are ignored.
@@ -118,7 +125,7 @@ def load_person(folder: str | Path, size: int = 512, faces: Mapping[str, int] | 
     for path in paths:
         name = name_in(path, folder)
         try:
-            photos[name] = align(load_photo(path), size, faces.get(name, faces.get(path.name)))
+            photos[name] = load_face(path, size, faces.get(name, faces.get(path.name)), alignment, aligned)
         except GuideError as error:
             skipped[name] = str(error)
     if not photos:
@@ -157,3 +164,16 @@ def _is_picture(path: Path) -> bool:
     except Exception:  # a damaged file can make a decoder raise nearly anything
         load_photo(path)
     return True
+
+
+def photos_of(path: Path, face: int | None = None, alignment: Alignment = FFHQ, aligned: bool = False) -> Album:
+    """One photo, or a folder of photos of one person; see `load_face` and `load_person`.
+
+    Raises:
+        GuideError: there is no usable photo, or `face` is given for a folder.
+    """
+    if not os.path.isdir(path):
+        return Album([shown(path.name)], load_face(path, face=face, alignment=alignment, aligned=aligned), {})
+    if face is not None:
+        raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
+    return load_person(path, alignment=alignment, aligned=aligned)

@@ -1,11 +1,12 @@
-"""Pictures cut and made smaller without aliasing, with a gradient, on every device.
+"""Squares cut out of pictures: by a constant map, differentiably and on every device; by five points out of any photo.
 
 >>> chip = fixed_crop(photo, np.array([[0.5, 0, 0], [0, 0.5, 0]]), size=8)     # an affine map, [2,3]
 >>> small = area_resized(photo, 4)                       # each pixel the mean of those that it covers
 >>> list(chip.shape), list(small.shape)
 ([1, 3, 8, 8], [1, 3, 4, 4])
 
-A point is (x, y) in pixels, the centre of the top left pixel being (0, 0).
+Points are in pixels, (x, y), with the centre of the top left pixel at (0, 0). An affine map is a 2x3 matrix that takes
+points of the input picture to points of the output picture.
 """
 
 from functools import lru_cache
@@ -13,9 +14,27 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from guide_lib.generators.alignment import FFHQ, Alignment
 from guide_lib.runtime import full_precision
+
+WHOLE = 2048  # px, the longest side: up to here a photo is warped whole; out of a part, last bits come out otherwise
+
+
+def rescale_input(matrix: np.ndarray, designed_for: int, size: int) -> np.ndarray:
+    """The same crop for an input of `size` px where `matrix` expects `designed_for` px.
+
+    Pixel centres are half a pixel inside: x_designed = (x + 0.5) designed_for / size - 0.5.
+
+    >>> rescale_input(np.array([[1.0, 0, 0], [0, 1.0, 0]]), designed_for=512, size=256)
+    array([[2. , 0. , 0.5],
+           [0. , 2. , 0.5]])
+    """
+    ratio = designed_for / size
+    to_designed = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])
+    return np.asarray(matrix) @ to_designed
 
 
 def fixed_crop(images: Tensor, matrix: np.ndarray | Tensor, size: int, padding_mode: str = "border") -> Tensor:
@@ -93,3 +112,47 @@ def area_resized(images: Tensor, size: int) -> Tensor:
 def _averaging(length: int, size: int) -> Tensor:
     """The matrix [size, length] that averages a line of `length` pixels down, or repeats them up, to `size`."""
     return F.adaptive_avg_pool1d(torch.eye(length), size).T.contiguous()
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """[N,3,H,W] in [-1,1] -> [N,H,W,3] uint8.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.2, 1.5]).view(1, 3, 1, 1))
+    array([[[[  0, 153, 255]]]], dtype=uint8)
+    """
+    levels = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return levels.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int, alignment: Alignment = FFHQ) -> Tensor:
+    """The square of one face, [1,3,size,size] in [-1,1]; what lies outside the photo is filled by reflection.
+
+    landmarks: [5,2] px. Of a large photo only the part that is shown is looked at, so memory goes with the crop.
+    """
+    matrix = alignment.matrix(landmarks, size)
+    if max(photo.size) > WHOLE:
+        photo, matrix = _part(photo, matrix, size)
+    pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)[None]
+    return fixed_crop(pixels.float() / 127.5 - 1, matrix, size, padding_mode="reflection")
+
+
+def _part(photo: Image.Image, matrix: np.ndarray, size: int) -> tuple[Image.Image, np.ndarray]:
+    """What a crop shows of a photo, reflected at its edges and brought nearer to the crop's size if it is much larger;
+    and the map for it."""
+    corners = np.array([[-1, -1], [size, -1], [size, size], [-1, size]]) - matrix[:, 2]
+    corners = corners @ np.linalg.inv(matrix[:, :2]).T
+    shrink = max(1, int(1 / np.sqrt(np.linalg.det(matrix[:, :2])) / 2))  # leaves the warp something to smooth
+    low, high = np.floor(corners.min(0) - 1).astype(int), np.ceil(corners.max(0) + 2).astype(int)
+    high += (low - high) % shrink
+    columns, rows = (_reflected(np.arange(*ends), extent) for *ends, extent in zip(low, high, photo.size, strict=True))
+    near = photo.crop((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).convert("RGB")
+    part = np.asarray(near)[rows - rows.min()][:, columns - columns.min()]
+    middle = low + (shrink - 1) / 2
+    to_photo = np.array([[shrink, 0, middle[0]], [0, shrink, middle[1]], [0, 0, 1]])
+    return Image.fromarray(part).reduce(shrink), matrix @ to_photo
+
+
+def _reflected(places: np.ndarray, extent: int) -> np.ndarray:
+    """Which of the pixels 0 to extent - 1 is seen at each place, were there a mirror at both edges."""
+    places = places % (2 * extent)
+    return np.minimum(places, 2 * extent - 1 - places)

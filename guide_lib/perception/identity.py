@@ -17,8 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from guide_lib.assets import fetch, shipped
 from guide_lib.errors import GuideError
-from guide_lib.perception.crops import area_resized, fixed_crop
-from guide_lib.perception.faces import find_landmarks, rescale_input, similarity_transform
+from guide_lib.generators.alignment import similarity_transform
+from guide_lib.perception.crops import area_resized, fixed_crop, rescale_input
+from guide_lib.perception.detection import find_landmarks
 from guide_lib.perception.recognisers import load_network
 from guide_lib.runtime import full_precision, picture_layout
 

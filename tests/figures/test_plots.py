@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from guide_lib.figures import layout, plots
-from guide_lib.perception.faces import align, detect_faces, ffhq_square, refine_landmarks
+from guide_lib.generators import FFHQ
+from guide_lib.perception.detection import detect_faces
+from guide_lib.perception.faces import align
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -158,11 +160,11 @@ def test_the_preview_marks_every_face_and_shows_what_is_cut_out(pair: Image.Imag
         return bool((np.abs(pixels[v - 2 : v + 3, u - 2 : u + 3] - rgb).sum(axis=2) < 10).any())
 
     for face in detect_faces(pair):
-        points = refine_landmarks(pair, face.landmarks)
+        points = face.landmarks
         left, top, right, bottom = face.box
         assert all(seen(plots.POINT, x, y) for x, y in points)
         assert seen(plots.BOX, right, (top + bottom) / 2) and seen(plots.BOX, (left + right) / 2, bottom)
-        inside = [(x, y) for x, y in ffhq_square(points) if 2 < x < 497 and 2 < y < 297]
+        inside = [(x, y) for x, y in FFHQ.square(points) if 2 < x < 497 and 2 < y < 297]
         assert all(seen(plots.SQUARE, x, y) for x, y in inside)
     tile = (picture.width - 1000 - 2 * layout.GAP) // 2
     for i in range(2):

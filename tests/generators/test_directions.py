@@ -18,7 +18,7 @@ from guide_lib.generators.directions import (
     ridge,
 )
 from guide_lib.metrics.identity import render
-from guide_lib.perception.faces import find_landmarks
+from guide_lib.perception.detection import find_landmarks
 
 FACE = np.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.58, 0.5], [-0.4, 1.0, 0.0], [0.4, 1.0, 0.0]])  # x, y, depth
 

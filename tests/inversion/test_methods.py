@@ -8,6 +8,7 @@ from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
+from guide_lib.generators import View
 from guide_lib.inversion import methods as inversion_methods
 from guide_lib.inversion.methods import METHODS, Method, invert_by, reconstructions
 from guide_lib.inversion.optimise import InversionSettings, invert
@@ -106,3 +107,17 @@ def test_an_unknown_method_and_a_foreign_encoder_are_one_sentence(networks, phot
     with pytest.raises(GuideError, match="belongs to mobilestylegan-ffhq; invert by 'optimise'"):
         invert_by("encoder", networks, photos, tmp_path, GreyEncoder(torch.zeros(1, 23, 512)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["optimise", "pivotal"])
+def test_the_cameras_of_the_photos_reach_every_stage(name, networks, photos, tmp_path, monkeypatch):
+    """Nine photos, so two batches; each picture is compared from its own camera, and the cache knows the cameras."""
+    many, views = photos[:1].expand(9, -1, -1, -1).clone(), [View(yaw=i) for i in range(9)]
+    many += 0.01 * torch.arange(9.0).view(-1, 1, 1, 1)
+    stages = invert_by(SHORT[name], networks, many, tmp_path, views=views)
+    unseen = invert_by(SHORT[name], networks, many, tmp_path)
+    codes, from_the_front = stages["W"].ws, unseen["W"].ws
+    assert codes.std(0).max() < 0.2 * from_the_front.std(0).max(), "the same picture, whatever the camera adds"
+    seen = reconstructions(networks, many, stages, views)["W"]
+    assert torch.allclose(seen.pictures, networks.generator.pictures(codes, views), atol=1e-6)
+    assert len(list(tmp_path.glob("inversion-*"))) == 2

@@ -5,6 +5,7 @@ import torch
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.errors import GuideError
+from guide_lib.generators import View
 from guide_lib.inversion.optimise import InversionSettings, inversion_steps, invert
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
@@ -178,3 +179,25 @@ def test_a_loss_that_is_not_finite_is_one_sentence(generator, patience):
     photos[1] = float("nan")
     with pytest.raises(GuideError, match="inversion's loss became nan at step 1"):
         invert(generator, photos, replace(SETTINGS, patience=patience), **NETWORKS)
+
+
+def test_photos_from_the_side_are_found_from_where_they_were_taken(generator):
+    """Each has its own camera; without it the code takes in what only the camera did."""
+    ws, views = generator.sample(2, torch.Generator().manual_seed(4)), [View(yaw=30), View(yaw=-20)]
+    photos = generator.pictures(ws, views)
+
+    def off(codes):
+        return (generator.pictures(codes, views) - photos).square().mean().item()
+
+    seen, from_the_front = (invert(generator, photos, SETTINGS, views=v, **NETWORKS) for v in (views, None))
+    assert off(seen) < 0.1 * off(from_the_front)
+    alone = [invert(generator, photos[i : i + 1], SETTINGS, views=views[i : i + 1], **NETWORKS) for i in range(2)]
+    assert torch.allclose(seen, torch.cat(alone), atol=1e-3)
+
+
+def test_pictures_from_one_camera_are_drawn_together(generator, monkeypatch):
+    passes, ws = [], generator.sample(3, torch.Generator().manual_seed(4))
+    monkeypatch.setattr(generator, "picture", lambda ws, view=None: passes.append((len(ws), view)) or ws)
+    for views in (None, [View(5)] * 3, [View(5), View(5), View(6)]):
+        generator.pictures(ws, views)
+    assert passes == [(3, None), (3, View(5)), (1, View(5)), (1, View(5)), (1, View(6))]

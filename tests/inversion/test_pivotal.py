@@ -5,6 +5,7 @@ import torch
 from tiny import TinyGenerator, TinyPerceptual
 
 from guide_lib.errors import GuideError
+from guide_lib.generators import View
 from guide_lib.inversion.pivotal import PivotalSettings, nearby_codes, pivotal_tuning
 
 LPIPS = TinyPerceptual()
@@ -136,3 +137,14 @@ def test_defaults_are_the_released_settings():
     assert (settings.steps, settings.learning_rate, settings.threshold) == (350, 3e-4, 0.07)
     assert (settings.pixel, settings.locality, settings.locality_pixel) == (1.0, 0.1, 1.0)
     assert (settings.n_locality, settings.alpha) == (1, 30.0)
+
+
+@pytest.mark.parametrize("locality", [0.0, 0.1])
+def test_photos_are_tuned_from_where_they_were_taken(generator, locality):
+    """The pictures of two cameras at one's own pivots: nothing is left to tune, except from the front."""
+    ws, views = generator.sample(2, torch.Generator().manual_seed(3)), [View(yaw=30), View(yaw=-20)]
+    photos, settings = generator.pictures(ws, views), replace(SETTINGS, steps=1, locality=locality, n_locality=2)
+    (seen,), (from_the_front,) = (
+        list(pivotal_tuning(generator, ws, photos, settings, perceptual=LPIPS, views=v)) for v in (views, None)
+    )
+    assert seen.losses["total"] == pytest.approx(0, abs=1e-9) and from_the_front.losses["perceptual"] > 0.01

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
+from guide_lib.generators import EG3D_FFHQ
 from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_photo
+from guide_lib.perception.photos import load_face, load_photo
 
 # --- pictures of every kind
 
@@ -73,12 +75,13 @@ def test_of_an_animation_the_first_picture_counts(portrait: Image.Image, tmp_pat
     assert align(photo, 64).shape == (1, 3, 64, 64)
 
 
-def test_a_huge_photo_is_shrunk_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_photo_keeps_its_size_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, it was shrunk to 2048 x 410, and the face in it with it."""
     Image.new("RGB", (3000, 600), "grey").save(tmp_path / "wide.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)  # Pillow warns above this and refuses above twice it
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert load_photo(tmp_path / "wide.png").size == (2048, 410)
+        assert load_photo(tmp_path / "wide.png").size == (3000, 600)
 
 
 def test_a_face_on_its_side_is_aligned_from_a_file(portrait: Image.Image, tmp_path: Path) -> None:
@@ -177,8 +180,11 @@ UNREADABLE = "is not a picture that can be read; save it as JPEG or PNG."
         (stamp, "me.png has only 20 x 20 pixels; use a photo of at least 64 x 64."),
         (bomb, "me.png is too large a picture; shrink it below 100 megapixels first."),
         (forbidden, "You may not read"),
-        (wall, "No face found in me.png; use a sharp, well-lit photo of a face seen from the front."),
-        (ribbon, "No face found in me.png; use a sharp, well-lit photo of a face seen from the front."),
+        (wall, "No face found in me.png; turn it upright, or use a sharp, well-lit one of a face seen from the front."),
+        (
+            ribbon,
+            "No face found in me.png; turn it upright, or use a sharp, well-lit one of a face seen from the front.",
+        ),
     ],
 )
 def test_a_bad_photo_ends_in_one_sentence(make: Callable[[Path], Path], sentence: str, tmp_path: Path) -> None:
@@ -225,3 +231,19 @@ def check_sentence(error: GuideError) -> str:
     assert message[0].isupper() or message.startswith(("/", "2"))
     assert message.endswith(".") and "\n" not in message and message.count(". ") == 0
     return message
+
+
+# --- pictures that are aligned already
+
+
+def test_an_aligned_picture_is_only_brought_to_size(portrait: Image.Image, tmp_path: Path) -> None:
+    path = saved(portrait, tmp_path / "aligned.png")
+    asked = load_face(path, size=512, aligned=True)
+    assert torch.equal(asked, torch.from_numpy(np.array(portrait)).permute(2, 0, 1)[None].float() / 127.5 - 1)
+    assert load_face(path, size=128, aligned=True).shape == (1, 3, 128, 128)
+    assert torch.equal(load_face(path, 64), align(portrait, 64))
+    assert torch.equal(load_face(path, 64, alignment=EG3D_FFHQ), align(portrait, 64, alignment=EG3D_FFHQ))
+    oblong = saved(portrait.crop((0, 0, 300, 200)), tmp_path / "oblong.png")
+    with pytest.raises(GuideError, match="has 300 x 200 pixels, but an aligned picture is square") as caught:
+        load_face(oblong, aligned=True)
+    check_sentence(caught.value)
