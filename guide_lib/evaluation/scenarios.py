@@ -20,12 +20,12 @@ from torch import Tensor
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
 from guide_lib.files import shown
+from guide_lib.generators.alignment import Alignment
 from guide_lib.inversion.methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
-from guide_lib.perception.albums import entries, load_person, tell_skipped
-from guide_lib.perception.faces import align
-from guide_lib.perception.photos import load_photo
+from guide_lib.perception.albums import entries, photos_of, tell_skipped
+from guide_lib.perception.pose import views_of
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -150,13 +150,14 @@ def _photographed(
     cannot be used is left out, and standard error says why; the next one takes the place.
     """
     names: list[str] = []
+    alignment = networks.generator.alignment
     for path in entries(photos) if os.path.isdir(photos) else [photos]:
         # A folder may have a dot in its name, a photo has an ending.
         name = shown(path.name if os.path.isdir(path) else path.stem)
         if len(names) == count:
             break
         try:
-            aligned = None if name in skip and name not in names else _aligned(path, name, names)
+            aligned = None if name in skip and name not in names else _aligned(path, name, names, alignment)
         except GuideError as error:
             if path == photos:
                 raise
@@ -170,13 +171,10 @@ def _photographed(
         raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
 
 
-def _aligned(path: Path, name: str, others: Collection[str]) -> Tensor:
+def _aligned(path: Path, name: str, others: Collection[str], alignment: Alignment) -> Tensor:
     """The photos of one person. Raises `GuideError` if none can be used, or somebody else has the name."""
-    if os.path.isdir(path):
-        _, aligned, skipped = load_person(path)
-        tell_skipped(skipped, path)
-    else:
-        aligned = align(load_photo(path))
+    _, aligned, skipped = photos_of(path, alignment=alignment)
+    tell_skipped(skipped, path)
     if name in others:
         raise GuideError(f"Two people in {path.parent} are called '{name}'; rename {path.name}.")
     return aligned
@@ -184,4 +182,5 @@ def _aligned(path: Path, name: str, others: Collection[str]) -> Tensor:
 
 def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
     """W+ codes [N, rows, w_dim] by optimisation."""
-    return list(invert_by("optimise", networks, photos, folder).values())[-1].ws
+    views = views_of(networks.generator, photos)
+    return list(invert_by("optimise", networks, photos, folder, views=views).values())[-1].ws

@@ -23,7 +23,7 @@ from guide_lib.evaluation.results import contrast, read_rows, summarise, table_o
 from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
 from guide_lib.experiment import Networks
 from guide_lib.metrics.columns import METRICS
-from guide_lib.perception import albums
+from guide_lib.perception import photos as pictures
 from guide_lib.perception.albums import Album
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
@@ -181,9 +181,12 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
     photos = tmp_path / "photos"
     (photos / "ada").mkdir(parents=True)
     (photos / "bob.png").write_bytes(b"")
-    monkeypatch.setattr(scenarios, "load_person", lambda path: Album(["a", "b", "c"], torch.rand(3, 3, 32, 32), {}))
-    monkeypatch.setattr(scenarios, "load_photo", lambda path: path)
-    monkeypatch.setattr(scenarios, "align", lambda path: torch.rand(1, 3, 32, 32))
+
+    def album(path, alignment):
+        assert alignment is NETWORKS.generator.alignment
+        return Album(["a", "b", "c"], torch.rand(3 if path.is_dir() else 1, 3, 32, 32), {})
+
+    monkeypatch.setattr(scenarios, "photos_of", album)
     ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
     assert (ada.name, len(ada.w_u), len(ada.others)) == ("ada", 1, 2) and (bob.name, bob.others) == ("bob", None)
     inverted = []
@@ -213,8 +216,7 @@ def crowd(tmp_path, monkeypatch):
             raise GuideError(f"No face found in {photo.info['name']}; use another.")
         return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
-    for module in (scenarios, albums):
-        monkeypatch.setattr(module, "align", align)
+    monkeypatch.setattr(pictures, "align", align)
     return photos
 
 
