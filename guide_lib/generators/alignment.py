@@ -4,7 +4,7 @@
 >>> FFHQ.square(five).round().tolist()
 [[11.0, 13.0], [89.0, 13.0], [89.0, 91.0], [11.0, 91.0]]
 >>> EG3D_FFHQ.square(five).round().tolist()                  # lower: more chin, less hair
-[[15.0, 23.0], [85.0, 23.0], [85.0, 94.0], [15.0, 94.0]]
+[[15.0, 24.0], [85.0, 24.0], [85.0, 93.0], [15.0, 93.0]]
 
 Five points stand for a face: the eye centres, the tip of the nose and the corners of the mouth, each pair left to right
 as seen in the picture, (x, y) in pixels, the centre of the top left pixel at (0, 0). An affine map is a 2x3 matrix that
