@@ -1,0 +1,89 @@
+"""Methods side by side, attacks, and a page of what came out: `guide compare | evaluate | report`."""
+
+from __future__ import annotations
+
+import argparse
+
+from guide_lib.commands.options import given, network_options, number, opened, precision, precision_option
+from guide_lib.errors import GuideError
+from guide_lib.files import typed_path
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Unlearn several people with GUIDE and with the baseline; print the table side by side."""
+    from guide_lib.evaluation import evaluate_people, summarise, table_of
+    from guide_lib.experiment import run_folder
+    from guide_lib.runtime import pick_device
+    from guide_lib.unlearning import UnlearningSettings
+
+    settings = UnlearningSettings.fast(pick_device(args.device), **given(args, "steps"), **precision(args))
+    with run_folder(args.out) as folder:
+        networks = opened(args).networks
+        rows = evaluate_people(networks, "random", ["GUIDE", "baseline"], settings, folder, args.people)
+    print(table_of(summarise(rows)))
+
+
+def compare_options(sub: argparse.ArgumentParser) -> None:
+    """What `compare` takes."""
+    sub.add_argument("--people", type=number(1), default=8)
+    sub.add_argument("--steps", type=number(1), help="instead of the preset's")
+    precision_option(sub)
+    network_options(sub, "runs/compare")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
+    from guide_lib.evaluation import Measures, chosen_methods, evaluate_people, summarise, table_of
+    from guide_lib.experiment import run_folder
+    from guide_lib.generators import load_directions
+    from guide_lib.generators.mobile import MobileStyleGAN
+    from guide_lib.metrics import photo_features
+    from guide_lib.perception import check_pictures, load_inception
+    from guide_lib.runtime import pick_device
+    from guide_lib.unlearning import UnlearningSettings
+
+    methods = chosen_methods([name.strip() for name in args.methods.split(",")])
+    if args.real and not args.pairs:
+        raise GuideError("--real compares with generated pictures; say how many with --pairs.")
+    if args.pairs == 1:
+        raise GuideError("FID and KID compare distributions; name at least two --pairs, or none.")
+    for path in filter(None, (args.photos, args.real)):
+        check_pictures(path)
+    device = pick_device(args.device)
+    settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
+    with run_folder(args.out) as folder:
+        networks = opened(args).networks
+        flat = isinstance(networks.generator, MobileStyleGAN)
+        inception, real = (load_inception(device) if args.pairs else None), None
+        if args.real:
+            real = photo_features(args.real, inception, networks.generator.resolution)
+        measures = Measures(load_directions(device) if flat else None, inception, args.pairs, real, args.attacks)
+        rows = evaluate_people(networks, args.scenario, methods, settings, folder, args.people, measures, args.photos)
+    print(table_of(summarise(rows)))
+
+
+def evaluate_options(sub: argparse.ArgumentParser) -> None:
+    """What `evaluate` takes."""
+    sub.add_argument("--scenario", choices=("random", "ind", "ood"), default="random")
+    sub.add_argument("--methods", default="main", help="names and groups with commas between them (default main)")
+    sub.add_argument("--people", type=number(1), default=16)
+    sub.add_argument("--photos", type=typed_path, help="for ood: a photo, or a folder with a photo or folder a person")
+    sub.add_argument("--pairs", type=number(0), default=0, help="pictures for FID_pre and KID (paper: 5000; default 0)")
+    sub.add_argument("--real", type=typed_path, help="folder of aligned real photos for dFID_real; needs --pairs")
+    sub.add_argument("--attacks", action="store_true", help="attack every changed generator, too")
+    sub.add_argument("--steps", type=number(1), help="instead of the preset's")
+    sub.add_argument("--seed", type=number(0), help="seed of the random draws of the runs (default 0)")
+    precision_option(sub)
+    network_options(sub, "runs/evaluate")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write one HTML page with the pictures, tables and curves of a folder that another command made."""
+    from guide_lib.evaluation import write_report
+
+    print(f"wrote {write_report(args.folder)}")
+
+
+def report_options(sub: argparse.ArgumentParser) -> None:
+    """What `report` takes."""
+    sub.add_argument("folder", type=typed_path, help="the folder of a run, for example runs/evaluate")
