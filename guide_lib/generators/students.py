@@ -1,8 +1,8 @@
 """Saved students: the weights that unlearning has changed, and which generator they belong to.
 
 `load_generator("runs/demo/student.safetensors")` draws as the student drew, and can be unlearned again. The file holds
-what can be trained and nothing else; the rest comes from the generator that is named in it. Of a student of a student
-that is the first generator, for the last weights replace all earlier ones.
+what can be trained and the style layers, and nothing else; the rest comes from the generator that is named in it. Of a
+student of a student that is the first generator, for the last weights replace all earlier ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ _PARTS = "synthesis_network.", "backbone.synthesis."  # what MobileStyleGAN trai
 class Origin(NamedTuple):
     """What a student was before. Older files lack all but the name, which stands in the metrics of their run.
 
-    name: of the generator, or None. resolution: in pixels. rest: a digest of the tensors that training leaves alone.
+    name: of the generator, or None. resolution: in pixels. rest: a digest of the tensors that the file does not hold.
     """
 
     name: str | None
@@ -43,7 +43,7 @@ class Origin(NamedTuple):
 
 
 def save_student(path: Path, student: Generator, name: str | None = None) -> None:
-    """Write the trainable parameters. name: of the generator that it was, as `load_generator` takes it.
+    """Write what was, or may have been, changed. name: of the generator that it was, as `load_generator` takes it.
 
     Raises:
         GuideError: the file cannot be written.
@@ -52,10 +52,11 @@ def save_student(path: Path, student: Generator, name: str | None = None) -> Non
     >>> origin_of(tmp_path / "student.safetensors")[:2], is_student(tmp_path / "student.safetensors")
     (('mobilestylegan-ffhq', 16), True)
     """
-    facts = {_RESOLUTION: str(student.resolution), _REST: _rest_digest(student)}
+    changed = changeable(student)
+    facts = {_RESOLUTION: str(student.resolution), _REST: _rest_digest(student, changed)}
     if name is not None:
         facts[_NAME] = shown(_first(name))
-    save_tensors(path, student.trainable_parameters(), facts)
+    save_tensors(path, changed, facts)
 
 
 def load_student(path: Path, resolution: int | None = None, device: str | torch.device | None = None) -> Generator:
@@ -74,7 +75,7 @@ def load_student(path: Path, resolution: int | None = None, device: str | torch.
         raise GuideError(f"The weights in {path} are not of {named}; name the student.safetensors of another run.")
     if len(sizes := sorted({generator.resolution for generator in found})) > 1:
         raise GuideError(f"{path} does not say its resolution; add --resolution {' or '.join(map(str, sizes))}.")
-    right = [generator for generator in found if origin.rest in (None, _rest_digest(generator))]
+    right = [generator for generator in found if origin.rest in (None, _rest_digest(generator, weights))]
     if not right:
         raise GuideError(f"{path} was made from another file than {named} is now; put the earlier one back.")
     return dressed(right[0], weights)
@@ -92,13 +93,24 @@ def dressed(generator: Generator, weights: Mapping[str, Tensor]) -> Generator:
     """
     for _ in range(_adapters(weights) - _adapters(generator.trainable_parameters())):
         add_adapters(generator, torch.Generator())
-    parameters = generator.trainable_parameters()
-    if _shapes(parameters) != _shapes(weights):
+    if not _fit(weights, generator):
         raise GuideError("These weights are not of a student of this generator; name the student.safetensors of a run.")
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
+        for name, tensor in changeable(generator).items():
+            if name in weights:
+                tensor.copy_(weights[name])
     return generator.requires_grad_(False).eval()
+
+
+def changeable(generator: Generator) -> dict[str, Tensor]:
+    """What erasing changes, by name: training the parameters that it may, an edit in closed form every style layer.
+
+    >>> sorted(changeable(generator))
+    ['backbone.bias', 'backbone.weight']
+    """
+    styles = {f"{layer}.{part}" for layer in generator.style_layers() for part in ("weight", "bias")}
+    found = {name: tensor for name, tensor in generator.state_dict().items() if name in styles}
+    return found | generator.trainable_parameters()
 
 
 def is_student(path: Path) -> bool:
@@ -166,10 +178,14 @@ def _found(name: str, path: Path) -> str:
 
 
 def _belongs(weights: Mapping[str, Tensor], generator: Generator) -> bool:
-    """Whether names and shapes are those of what the generator trains, adapters aside."""
-    return _shapes(generator.trainable_parameters()) == _shapes(
-        {name: tensor for name, tensor in weights.items() if not _ADAPTER.search(name)}
-    )
+    """Whether names and shapes are those of a student of the generator, adapters aside."""
+    return _fit({name: tensor for name, tensor in weights.items() if not _ADAPTER.search(name)}, generator)
+
+
+def _fit(weights: Mapping[str, Tensor], generator: Generator) -> bool:
+    """Whether there is all that can be trained and nothing but what can change; older files lack the head's styles."""
+    there, least = _shapes(weights).items(), _shapes(generator.trainable_parameters()).items()
+    return least <= there <= _shapes(changeable(generator)).items()
 
 
 def _adapters(names: Iterable[str]) -> int:
@@ -181,10 +197,10 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _rest_digest(generator: Generator) -> str:
-    """A digest of every tensor that training leaves alone."""
-    trained, digest = generator.trainable_parameters(), hashlib.sha256()
+def _rest_digest(generator: Generator, changed: Collection[str]) -> str:
+    """A digest of every tensor that is not among the changed ones."""
+    digest = hashlib.sha256()
     for name, tensor in generator.state_dict().items():
-        if name not in trained:
+        if name not in changed:
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

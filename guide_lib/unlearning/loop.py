@@ -55,6 +55,7 @@ def unlearn(
     *,
     perceptual: LPIPS,
     embedder: Embedder,
+    start: Generator | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 25,
     one_pass: bool | None = None,
@@ -65,6 +66,9 @@ def unlearn(
     the consumer stops early; a run that finds the file continues from it, on a CPU to the same bits. Begun on another
     device, it goes on with the latents and the precision that it was begun with. The picture of an already finished
     run is its last step, yielded again.
+
+    start: of what a copy is fine-tuned instead, a student that forgot the person in closed form, say; `generator` stays
+    the teacher.
 
     one_pass: draw all latents of a step at once. The loss and its gradient are the same up to rounding, in half as many
     operations and with three times the memory. None: on a GPU with enough memory; a CPU gains nothing.
@@ -83,12 +87,14 @@ def unlearn(
     """
     settings, found, device = settings or UnlearningSettings(), None, generator.w_avg.device
     if checkpoint is not None:  # every weight is read for it
-        run = Run(settings, w_u, w_t, networks_digest(generator, perceptual, embedder))
+        run = Run(settings, w_u, w_t, networks_digest(*filter(None, (generator, start)), perceptual, embedder))
         found = load_checkpoint(checkpoint, run) if checkpoint.exists() else None
         run = found.run if found else run
         settings, w_u, w_t = run.settings, run.w_u, run.w_t
     settings = _computable(settings, device, elsewhere=found is not None)
-    training = start_training(settings.trained, generator, step_rng(settings.seed, 0))  # the steps count from 1
+    training = start_training(
+        settings.trained, start or generator, step_rng(settings.seed, 0)
+    )  # the steps count from 1
     student, parameters = training.student, training.parameters
     optimizer = _adam(student, parameters, settings)
     one_pass = fits_one_pass(generator, settings) if one_pass is None else one_pass

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import session
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison, scenarios
@@ -25,6 +24,7 @@ from guide_lib.experiment import Networks
 from guide_lib.metrics.columns import METRICS
 from guide_lib.perception import photos as pictures
 from guide_lib.perception.albums import Album
+from guide_lib.session.attacking import CANDIDATES
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -55,7 +55,7 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         assert all(METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
         assert len(row["neighbours_mapped"]) == len(row["neighbours_random"]) == 6
-        assert 0 <= row["fingerprint_rank"] < session.CANDIDATES
+        assert 0 <= row["fingerprint_rank"] < CANDIDATES
     assert not list(tmp_path.glob("random*")) and len(list((tmp_path / "pictures").glob("*.jpg"))) == 2
     assert json.loads((tmp_path / "summary.json").read_text())["summary"].keys() == {
         "random: GUIDE",

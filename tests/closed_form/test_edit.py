@@ -4,19 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from tiny import TinyGenerator
 
-from guide_lib.closed_form import (
-    Erasure,
-    compose,
-    erase,
-    forgetful,
-    load_erasures,
-    population_moment,
-    save_erasures,
-    weighted_metric,
-)
+from guide_lib.closed_form import Erasure, compose, erase, forgetful, population_moment, weighted_metric
 from guide_lib.errors import GuideError
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.mobile import MobileStyleGAN
@@ -63,7 +53,7 @@ def close(a: torch.Tensor, b: torch.Tensor, bound: float = 1e-8) -> None:
 @given(seeds, people)
 def test_everybody_who_is_erased_arrives_at_their_target(seed, count):
     case = Case(seed, count)
-    erasure = case.erased()
+    erasure = case.erased(way_back=True)
     close(erasure.move(case.w_u, case.w_avg), case.w_t)
     close(erasure.targets(case.w_avg), case.w_t)
 
@@ -83,15 +73,29 @@ def test_the_map_is_affine_around_the_mean_row_by_row(seed, count):
 @given(seeds, people)
 def test_without_a_way_back_as_many_ranks_are_lost_as_people(seed, count):
     case = Case(seed, count)
-    erasure = case.erased(way_back=False)
+    erasure = case.erased()
     close(erasure.move(case.w_u, case.w_avg), erasure.targets(case.w_avg))
     for row in range(3):
         singular = torch.linalg.svdvals(matrix(erasure, row))
         assert singular[D - count] < 1e-8 * singular[0] and singular[D - count - 1] > 1e-6 * singular[0]
-        assert torch.linalg.matrix_rank(matrix(case.erased(), row)) == D
+        assert torch.linalg.matrix_rank(matrix(case.erased(way_back=True), row)) == D
         # what is read in every possible picture is 0: c(M(w)) = 0
         moved = erasure.move(case.draw(5, 3), case.w_avg)
         close(erasure.coefficients(moved, case.w_avg), torch.zeros(()))
+
+
+@few
+@given(seeds)
+def test_a_row_whose_target_is_on_the_persons_line_keeps_its_way_back(seed):
+    """It would become the mean face."""
+    case = Case(seed, 2)
+    case.w_t[0, 1] = case.w_avg[0, 1] - 1.5 * (case.w_u - case.w_avg)[0, 1]
+    targets = case.erased().targets(case.w_avg)
+    close(targets[0, 1], case.w_t[0, 1])
+    open_, closed = case.erased(way_back=True).s, targets - case.w_avg
+    others = torch.einsum("krd,lrd->klr", closed, open_)
+    close(others[1], torch.zeros(()))
+    close(others[0, :, [0, 2]], torch.zeros(()))
 
 
 @few
@@ -149,7 +153,7 @@ def test_one_after_another_is_the_composition_of_the_maps(seed, counts):
 def test_an_erasure_with_a_way_back_is_undone_by_its_inverse(seed):
     """P has an inverse, which takes everybody to where they were."""
     case = Case(seed, 2)
-    erasure, ws = case.erased(), case.draw(5, 3)
+    erasure, ws = case.erased(way_back=True), case.draw(5, 3)
     moved = erasure.move(ws, case.w_avg)
     for row in range(3):
         mean = case.w_avg[0, row]
@@ -161,7 +165,7 @@ def test_an_erasure_with_a_way_back_is_undone_by_its_inverse(seed):
 def test_several_photos_of_one_person_go_to_one_target(seed):
     case = Case(seed, 3)
     case.w_t = case.w_t[:1]
-    close(case.erased().move(case.w_u, case.w_avg), case.w_t.expand(3, -1, -1))
+    close(case.erased(way_back=True).move(case.w_u, case.w_avg), case.w_t.expand(3, -1, -1))
 
 
 def test_people_who_cannot_be_told_apart_are_refused():
@@ -234,8 +238,8 @@ def two_erasures(generator) -> list[Erasure]:
     metric = weighted_metric(population_moment(generator, 200))
     one, two = (codes(generator, count, seed) for count, seed in ((1, 1), (2, 2)))
     return [
-        erase(one, codes(generator, 1, 3), generator.w_avg, metric),
-        erase(two, codes(generator, 2, 4), generator.w_avg, metric, way_back=False),
+        erase(one, codes(generator, 1, 3), generator.w_avg, metric, way_back=True),
+        erase(two, codes(generator, 2, 4), generator.w_avg, metric),
     ]
 
 
@@ -258,7 +262,7 @@ def test_the_student_draws_what_the_generator_draws_at_the_moved_latent(generato
 def test_the_erased_person_is_drawn_as_the_target(generator):
     metric = torch.eye(generator.w_dim, dtype=torch.float64)
     w_u, w_t = codes(generator, 1, 1), codes(generator, 1, 3)
-    student = forgetful(generator, [erase(w_u, w_t, generator.w_avg, metric)])
+    student = forgetful(generator, [erase(w_u, w_t, generator.w_avg, metric, way_back=True)])
     assert_draws(student, w_u, generator, w_t)
 
 
@@ -303,7 +307,7 @@ def test_the_drawn_rows_are_those_that_the_picture_depends_on(generator):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Metric and files
+# The metric
 
 
 def test_the_second_moment_is_that_of_the_samples():
@@ -323,34 +327,3 @@ def test_the_metric_adds_what_it_says():
     with_within = weighted_metric(population, torch.diag(torch.tensor([100.0, 0.0])).double(), kappa=1.0)
     s = torch.linalg.solve(with_within, torch.ones(2).double())
     assert abs(s[0]) < 0.1 * abs(s[1])  # what changes within a person is not read
-
-
-@small
-def test_erasures_are_kept_in_a_small_file(generator, tmp_path):
-    erasures = dict(zip(("ada", "the twins"), two_erasures(generator), strict=True))
-    path = tmp_path / "forgotten.safetensors"
-    save_erasures(path, erasures, generator.w_avg)
-    found = load_erasures(path, generator.w_avg)
-    assert list(found) == ["ada", "the twins"]
-    ws = codes(generator, 3, 5)
-    before, after = (forgetful(generator, list(e.values())).picture(ws) for e in (erasures, found))
-    assert (before - after).abs().max() <= 1e-5 * max(1.0, before.abs().max())
-
-
-def test_a_person_of_w_takes_six_kilobytes(tmp_path):
-    generator = tiny_mobilestylegan()
-    w_u, w_t = (generator.sample(1, torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    erasure = erase(w_u, w_t, generator.w_avg, torch.eye(512, dtype=torch.float64))
-    save_erasures(tmp_path / "one", {"one": erasure}, generator.w_avg)
-    assert (tmp_path / "one").stat().st_size < 3 * 512 * 4 + 1000
-
-
-def test_erasures_of_another_generator_are_refused(tmp_path):
-    generator, path = TinyGenerator(), tmp_path / "forgotten.safetensors"
-    save_erasures(path, {}, generator.w_avg)
-    assert load_erasures(path, generator.w_avg) == {}
-    with pytest.raises(GuideError, match="of this generator"):
-        load_erasures(path, TinyGenerator(seed=5).w_avg)
-    save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(GuideError, match="of this generator"):
-        load_erasures(path, generator.w_avg)

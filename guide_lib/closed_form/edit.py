@@ -1,8 +1,9 @@
 """Forget at once: a person is erased by solving for the style layers' weights, without training.
 
+>>> from guide_lib.closed_form import metric_of
 >>> erasure = erase(w_u, w_t, generator.w_avg, metric_of(generator))     # K people, or K photos of one, at once
 >>> student = forgetful(generator, [erasure])                            # a generator like any other
->>> torch.allclose(student.picture(w_u), generator.picture(w_t), atol=1e-5)
+>>> torch.allclose(student.picture(w_u), generator.picture(w_t), atol=1e-5)     # w_t is UFO's here
 True
 
 Every style layer is linear in its row of W+, A w + b. A map M of the latent can therefore be written into the layer:
@@ -19,21 +20,17 @@ the same problem elsewhere.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from guide_lib.checkpoint import load_tensors, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
 
-SAMPLES, SAMPLE_SEED = 20_000, 20_000  # of w for the second moment
 PARTS = ("v", "t", "s")
+PARALLEL = 0.99  # cosine; what is left of a target on the person's line is its rounding
 WORST = 1e10  # entry of an inverted Gram matrix of unit diagonal: beyond it two latents are the same
 
 
@@ -68,14 +65,15 @@ def erase(
     w_avg: Tensor,
     metric: Tensor,
     *,
-    way_back: bool = True,
+    way_back: bool = False,
     rows: Sequence[int] | None = None,
 ) -> Erasure:
     """Solve for K latents w_u [K, rows, w_dim] at once, each to be drawn as its w_t [K or 1, rows, w_dim].
 
-    metric: B, [w_dim, w_dim]. Without a way back (`way_back=False`) every t loses what S reads in it: then S^T T = 0, P
-    has lost K ranks, and there is no latent left that the style layers take for w_u. UFO's target needs the way back:
-    it lies on the person's own line, and would become the mean face. rows: what to edit, all if None.
+    metric: B, [w_dim, w_dim]. Every t loses what S reads in it: then S^T T = 0, P has lost K ranks, and there is no
+    latent left that the style layers take for w_u. That moves a target a little, and one on the person's own line
+    through the mean, as UFO's, would become the mean face: in such rows the way back stays. `way_back` keeps it in all
+    rows, and the targets as they are. rows: what to edit, all if None.
 
     Raises:
         GuideError: two of the latents are the same in a row, or one of them is the mean latent.
@@ -88,8 +86,14 @@ def erase(
     toward = torch.linalg.solve(metric, v.flatten(0, 1).T).T.view_as(v)  # B^-1 v
     s[:, edited] = _readers(v[:, edited], toward[:, edited])
     if not way_back:
-        t = t - torch.einsum("krd,lrd,lre->kre", t, s, v)
+        read = torch.einsum("krd,lrd,lre->kre", t, s, v)
+        t = torch.where(_parallel(t, v)[..., None], t, t - read)
     return Erasure(v, t, s)
+
+
+def _parallel(a: Tensor, b: Tensor) -> Tensor:
+    """Whether a and b [..., D] point the same way or opposite ways."""
+    return torch.cosine_similarity(a, b, dim=-1).abs() > PARALLEL
 
 
 def _readers(v: Tensor, toward: Tensor) -> Tensor:
@@ -114,7 +118,6 @@ def forgetful(generator: Generator, erasures: Sequence[Erasure]) -> Generator:
     Each erasure is solved for the generator as it was before all of them, so any one can be taken back: build again
     without it. An empty list gives the generator back, to the bit.
 
-    >>> erasure = erase(w_u, w_t, generator.w_avg, metric_of(generator))
     >>> torch.equal(forgetful(generator, []).picture(w_u), generator.picture(w_u))
     True
     """
@@ -144,71 +147,3 @@ def compose(erasures: Sequence[Erasure]) -> tuple[Tensor, Tensor]:
         move = move + torch.einsum("krd,lrd,lre->kre", move, readers, moves)
         moves, readers = torch.cat([moves, move]), torch.cat([readers, erasure.s])
     return moves, readers
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The metric
-
-
-def weighted_metric(
-    population: Tensor, within: Tensor | None = None, *, kappa: float = 0.0, ridge: float = 0.1
-) -> Tensor:
-    """B = S + kappa N + ridge * mean variance * I, [w_dim, w_dim].
-
-    population: S, the second moment of w - mu. within: N, the covariance of what changes while the person stays (pose,
-    expression, light, the inversion's error); it turns s away from such changes, as linear discriminant analysis does.
-    """
-    flat = ridge * population.diagonal().mean() * torch.eye(len(population), dtype=population.dtype)
-    return population + flat + (0 if within is None else kappa * within)
-
-
-def metric_of(generator: Generator, within: Tensor | None = None, *, kappa: float = 0.0, ridge: float = 0.1) -> Tensor:
-    """The metric of a generator, from mapped samples; see `weighted_metric` for the rest."""
-    return weighted_metric(population_moment(generator), within, kappa=kappa, ridge=ridge)
-
-
-@torch.no_grad()
-def population_moment(generator: Generator, count: int = SAMPLES, seed: int = SAMPLE_SEED) -> Tensor:
-    """S = E (w - mu)(w - mu)^T over z ~ N(0, I), [w_dim, w_dim], from `count` mapped samples; about a second."""
-    rng, total = torch.Generator().manual_seed(seed), 0
-    for start in range(0, count, 1000):
-        x = _doubled(generator.sample(min(1000, count - start), rng)[:, 0] - generator.w_avg[:, 0])
-        total = total + x.T @ x
-    return total / count
-
-
-# ---------------------------------------------------------------------------------------------------------
-# On disk: 6 KB a person whose rows are all the same
-
-
-def save_erasures(path: Path, erasures: Mapping[str, Erasure], w_avg: Tensor) -> None:
-    """Write erasures by name, in their order, in single precision; rows that are the same are written once.
-
-    >>> erasure = erase(w_u, w_t, generator.w_avg, metric_of(generator))
-    >>> save_erasures(tmp_path / "forgotten.safetensors", {"ada": erasure}, generator.w_avg)
-    >>> list(load_erasures(tmp_path / "forgotten.safetensors", generator.w_avg))
-    ['ada']
-    """
-    tensors = {}
-    for index, erasure in enumerate(erasures.values()):
-        stacked = torch.cat([getattr(erasure, part).float() for part in PARTS])
-        distinct, row_of = stacked.unique(dim=1, return_inverse=True)
-        tensors |= {f"{index}/{part}": x for part, x in zip(PARTS, distinct.chunk(len(PARTS)), strict=True)}
-        tensors[f"{index}/row_of"] = row_of.to(torch.uint8)
-    save_tensors(path, tensors, {"names": json.dumps(list(erasures)), "w_avg": _digest(w_avg)})
-
-
-def load_erasures(path: Path, w_avg: Tensor) -> dict[str, Erasure]:
-    """What `save_erasures` wrote, by name, in order. Raises GuideError: damaged, or made for another generator."""
-    tensors, facts = load_tensors(path)
-    if "names" not in facts or facts.get("w_avg") != _digest(w_avg):
-        raise GuideError(f"{path} does not hold erasures of this generator; load the generator that they are for.")
-    found = {}
-    for index, name in enumerate(json.loads(facts["names"])):
-        row_of = tensors[f"{index}/row_of"].long()
-        found[name] = Erasure(*(tensors[f"{index}/{part}"][:, row_of].double() for part in PARTS))
-    return found
-
-
-def _digest(w_avg: Tensor) -> str:
-    return hashlib.sha256(w_avg.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()[:16]

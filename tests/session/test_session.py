@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import session as sessions
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, other_people, sample_person
 from guide_lib.metrics.identity import evaluate
-from guide_lib.session import Session
-from guide_lib.targets import average_target, ufo_target
+from guide_lib.session import Session, saving
+from guide_lib.session import session as sessions
+from guide_lib.targets import average_target, natural_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 from guide_lib.widgets import (
     BeforeAfter,
@@ -70,7 +70,7 @@ def test_who_stops_early_keeps_the_student_of_that_step(session):
     steps = session.erase(SETTINGS)
     stopped = [next(steps), next(steps)][-1]
     steps.close()
-    assert session.students == [stopped.student] and stopped.index == 2
+    assert session.student is stopped.student and stopped.index == 2
 
 
 def test_an_erasure_that_was_stopped_goes_on_and_not_on_top_of_itself(session, tmp_path):
@@ -80,15 +80,16 @@ def test_an_erasure_that_was_stopped_goes_on_and_not_on_top_of_itself(session, t
     next(steps)
     steps.close()
     indices = [step.index for step in session.erase(SETTINGS, checkpoint=tmp_path / "state.safetensors")]
-    assert indices == [1, 2, 3, 4, 5, 6] and len(session.students) == 1
-    assert torch.equal(weights(session.student), whole)
+    again = session.student
+    assert indices == [1, 2, 3, 4, 5, 6] and session.undo() is NETWORKS.generator
+    assert torch.equal(weights(again), whole)
 
 
 def test_a_second_person_is_erased_from_the_student_and_each_can_be_undone(session):
     first = erased(session)
     session.choose(seed=4)
     second = erased(session)
-    assert session.students == [first, second]
+    assert first is not second
     *_, by_hand = unlearn(
         first, session.person.w_u, session.w_t, SETTINGS, perceptual=NETWORKS.perceptual, embedder=NETWORKS.embedder
     )
@@ -107,6 +108,9 @@ def test_targets_by_name(session):
     assert torch.equal(session.target("self"), w_u)
     with pytest.raises(GuideError, match="There is no target 'stranger'"):
         session.target("stranger")
+    strangers = session.strangers
+    found = natural_target(w_u, NETWORKS.generator, NETWORKS.embedder, strangers)
+    assert torch.equal(session.target("natural"), found) and session.strangers is strangers
 
 
 def test_pictures_before_and_after(session):
@@ -152,7 +156,7 @@ def test_what_one_session_saves_another_loads(session, tmp_path, monkeypatch):
 def test_a_run_that_does_not_say_its_resolution_has_that_of_its_student(session, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(sessions, "load_networks", lambda *names: asked.append(names[1]) or NETWORKS)
-    monkeypatch.setattr(sessions, "load_student", lambda path: NETWORKS.generator if path.exists() else None)
+    monkeypatch.setattr(saving, "load_student", lambda path: NETWORKS.generator if path.exists() else None)
     session.run(SETTINGS)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     del metrics["resolution"]

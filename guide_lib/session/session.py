@@ -9,16 +9,23 @@
 >>> list(session.draw().shape), session.save() == tmp_path, session.undo() is session.generator
 ([1, 3, 16, 16], True, True)
 
+Or without training, and then as many more as there are; each can be taken back by name, in any order:
+
+>>> w_t = session.target("average")
+>>> student = session.erase_at_once()
+>>> session.undo("7") is session.generator                             # people have names: a seed, or that of the photo
+True
+
 A second person is erased from the generator as it is then. All is measured against the generator as it was opened.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +33,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from guide_lib.attacks import fingerprint_alone, fingerprint_beside, neighbour_curve, reinvert, relearn
-from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.closed_form import ForgetList
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
 from guide_lib.figures.plots import before_after, loss_curves
-from guide_lib.files import shown, write_json
-from guide_lib.generators import Generator, View, as_released, dressed, load_student, save_student
-from guide_lib.inversion.methods import invert_by, reconstructions
-from guide_lib.metrics.forgetting import ACCEPTANCE
+from guide_lib.generators import Generator, View, as_released
 from guide_lib.metrics.identity import Report, evaluate, render
-from guide_lib.perception.photos import load_face
-from guide_lib.perception.pose import views_of
 from guide_lib.runtime import pick_device
-from guide_lib.targets import average_target, ufo_target
+from guide_lib.session import saving
+from guide_lib.session.attacking import attack, candidates
+from guide_lib.session.photographed import Photo, photographed
+from guide_lib.targets import Strangers, average_target, draw_strangers, natural_target, ufo_target
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 SHOWN = 8  # other people in the before/after figure
-CANDIDATES = 16  # latents among which a fingerprint has to find the erased one
-CANDIDATE_SEED = 40_961
 
 
 class Session:
@@ -55,7 +57,7 @@ class Session:
         folder: where inversions are kept and results written; a temporary one unless named.
         facts: what `save` adds to metrics.json, for example the names of the networks.
         person, w_t: who was chosen, and the target [1, rows, w_dim]; None before.
-        students: the generator after each erasure, the newest last.
+        lists: who was erased at once from the generator and, after each training, from the student that it left.
         report: what `measure` found about the newest, or None.
     """
 
@@ -65,9 +67,9 @@ class Session:
         self.facts = dict(facts or {})
         self.person: Person | None = None
         self.w_t: Tensor | None = None
-        self.students: list[Generator] = []
+        self.lists = [ForgetList(networks.generator)]
         self.report: Report | None = None
-        self._settings: UnlearningSettings | None = None
+        self.settings: UnlearningSettings | None = None
         self._stopped: Path | None = None  # the checkpoint of an erasure that was stopped early
 
     @classmethod
@@ -107,12 +109,12 @@ class Session:
     @property
     def student(self) -> Generator:
         """G_u: the generator after the last erasure, the untouched one before the first."""
-        return self.students[-1] if self.students else self.generator
+        return self.lists[-1].student()
 
     def choose(
         self,
         *,
-        photo: str | Path | Tensor | None = None,
+        photo: Photo | None = None,
         seed: int | None = None,
         face: int | None = None,
         aligned: bool = False,
@@ -120,8 +122,9 @@ class Session:
     ) -> Person:
         """Say who is to be forgotten: the person in a photo, who is inverted, or the one that a seed draws.
 
-        photo: a file, or an aligned picture [1, 3, S, S] in [-1, 1]. face: which one of several, counted from the left.
-        aligned: the file was cut already. inversion: a name in `METHODS`. No photo is inverted twice in one folder.
+        photo: a file, several of one person, or aligned pictures [N, 3, S, S] in [-1, 1]. GUIDE erases the first of
+        them, `erase_at_once` all. face: which one of several, counted from the left. aligned: the files were cut
+        already. inversion: a name in `METHODS`. No photo is inverted twice in one folder.
 
         Raises:
             GuideError: no usable face, an unknown method, or neither or both of photo and seed are given.
@@ -129,99 +132,112 @@ class Session:
         if (photo is None) == (seed is None):
             raise GuideError("Name a photo or a seed, one of the two.")
         if photo is None:
-            chosen = Person(str(seed), sample_person(self.generator, seed))
-        else:
-            cut = photo if isinstance(photo, Tensor) else load_face(photo, 512, face, self.generator.alignment, aligned)
-            views = views_of(self.generator, cut)
-            stages = invert_by(inversion, self.networks, cut, self.folder, views=views)
-            seen = reconstructions(self.networks, cut, stages, views)
-            cosines = {stage: found.judge.item() for stage, found in seen.items()}
-            name = "photo" if isinstance(photo, Tensor) else shown(Path(photo).stem)
-            chosen = Person(name, list(stages.values())[-1].ws, cut, facts={"inversion": cosines})
-        self.person, self.w_t, self.report, self._stopped = chosen, None, None, None
-        return chosen
+            return self.take(Person(str(seed), sample_person(self.generator, seed)))
+        return self.take(photographed(self.networks, photo, self.folder, inversion, face, aligned))
+
+    def take(self, person: Person) -> Person:
+        """The same for somebody whose latent is known."""
+        self.person, self.w_t, self.report, self._stopped = person, None, None, None
+        return person
+
+    @cached_property
+    def strangers(self) -> Strangers:
+        """Those among whom natural targets are searched for; drawn once, in seconds."""
+        return draw_strangers(self.generator, self.networks.embedder, self.lists[0].metric)
 
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
-        """Choose w_t [1, rows, w_dim]: "ufo" (d in the paper's scale), "average", or "self" (nobody else).
+        """Choose w_t [1, rows, w_dim]: "ufo" (d in the paper's scale), "average", "natural", or "self" (nobody else).
 
         Raises:
             GuideError: nobody was chosen, or there is no such kind.
         """
-        w_u, w_avg = self._chosen().w_u, self.generator.w_avg
+        w_u, w_avg = self.chosen().w_u, self.generator.w_avg
         known = {"ufo": lambda: ufo_target(w_u, w_avg, d), "average": lambda: average_target(w_u, w_avg)}
+        known["natural"] = lambda: natural_target(w_u, self.generator, self.networks.embedder, self.strangers)
         known["self"] = w_u.clone
         if kind not in known:
             raise GuideError(f"There is no target '{kind}'; choose one of: {', '.join(known)}.")
         self.w_t = known[kind]()
         return self.w_t
 
+    def erase_at_once(self) -> Generator:
+        """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
+
+        Without a target chosen before, it is the natural one. Returns the student.
+
+        Raises:
+            GuideError: nobody was chosen, or the person is erased at once already.
+        """
+        person, w_t = self.chosen(), self.target("natural") if self.w_t is None else self.w_t
+        codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
+        self.lists[-1].add(person.name, codes, w_t)
+        self.report = self._stopped = None
+        return self.student
+
     def erase(self, settings: UnlearningSettings | None = None, *, checkpoint: Path | None = None) -> Iterator[Step]:
         """Unlearn the person from the generator as it is now; yields every step, see `guide_lib.unlearning.unlearn`.
 
-        Whoever stops early keeps the student of the last step, and the same call with the same `checkpoint` goes on
-        from there. settings: the demo's unless given. Without a target chosen before, it is UFO's.
+        A person who is erased at once already is unlearned from there. Whoever stops early keeps the student of the
+        last step, and the same call with the same `checkpoint` goes on from there. settings: the demo's unless given.
+        Without a target chosen before, it is UFO's.
         """
         if checkpoint is not None and checkpoint == self._stopped:
             self.undo()  # the rest of this erasure, not another one on top of it
-        w_u, w_t = self._chosen().w_u, self.target() if self.w_t is None else self.w_t
-        self._settings = settings or UnlearningSettings.styles(w_u.device)
+        w_u, w_t = self.chosen().w_u, self.target() if self.w_t is None else self.w_t
+        self.settings = settings or UnlearningSettings.styles(w_u.device)
         known = {"perceptual": self.networks.perceptual, "embedder": self.networks.embedder}
-        last = None
+        teacher, last = self.lists[-1].without(self.chosen().name), None
+        start = self.student if len(teacher) < len(self.lists[-1]) else None
         try:
-            with closing(unlearn(self.student, w_u, w_t, self._settings, **known, checkpoint=checkpoint)) as steps:
+            with closing(
+                unlearn(teacher.student(), w_u, w_t, self.settings, **known, start=start, checkpoint=checkpoint)
+            ) as steps:
                 for last in steps:
                     yield last
         finally:
             if last is not None:
-                self.students.append(last.student)
+                self.lists.append(self.lists[-1].upon(last.student))
                 self.report, self._stopped = None, checkpoint if last.index < last.total else None
 
-    def undo(self) -> Generator:
-        """Take the last erasure back; returns the generator as it is then. Raises GuideError if there was none."""
-        if not self.students:
+    def undo(self, name: str | None = None) -> Generator:
+        """Take the last erasure back, or that of a person erased at once; returns the generator as it is then.
+
+        Raises:
+            GuideError: there was none, or nobody of that name has been erased at once since the last training.
+        """
+        forgotten = self.lists[-1]
+        if name is None and not forgotten and len(self.lists) == 1:
             raise GuideError("Nobody was erased, so there is nothing to undo.")
+        if name is not None or forgotten:
+            forgotten.remove(name or list(forgotten)[-1])
+        else:
+            del self.lists[-1]
         self.report = self._stopped = None
-        del self.students[-1]
         return self.student
 
     def measure(self, others: int = 32) -> Report:
         """Compare the student with the untouched generator, at the person and at `others` other people."""
         crowd, views = other_people(self.generator, others), self.generator.judging_views()
         judges = self.networks.judge, self.networks.perceptual
-        self.report = evaluate(self.student, self.generator, self._chosen().w_u, crowd, *judges, views)
+        self.report = evaluate(self.student, self.generator, self.chosen().w_u, crowd, *judges, views)
         return self.report
 
     def attack(self, name: str, **options: Any) -> Any:
-        """Try to bring the person back from the student; the options are those of the function in `guide_lib.attacks`.
-
-        "reinvert": search for another latent -> list of Reinversion. "relearn": tune until the judge accepts ->
-        Relearning. "neighbours": look around w_u -> list of Neighbours. "fingerprint", "fingerprint beside": find w_u
-        among 15 strangers, from the student alone or with the untouched generator at hand -> Fingerprint.
+        """Try to bring the person back from the student, by a name in `guide_lib.session.attacking`; see there.
 
         Raises:
             GuideError: there is no such attack, or nobody was chosen.
         """
-        n, w_u, photo = self.networks, self._chosen().w_u, self.photo()
-        look, seen_by = {"perceptual": n.perceptual}, {"perceptual": n.perceptual, "judge": n.judge}
-        known = {
-            "reinvert": lambda: reinvert(self.student, photo, embedder=n.embedder, **seen_by, **options),
-            "relearn": lambda: relearn(self.student, w_u, photo, **seen_by, **{"threshold": ACCEPTANCE} | options),
-            "neighbours": lambda: list(neighbour_curve(self.student, self.generator, w_u, n.judge, **options)),
-            "fingerprint": lambda: fingerprint_alone(self.student, self.candidates(), **look, **options),
-            "fingerprint beside": lambda: fingerprint_beside(self.student, self.generator, self.candidates(), **look),
-        }
-        if name not in known:
-            raise GuideError(f"There is no attack '{name}'; choose one of: {', '.join(known)}.")
-        return known[name]()
+        w_u, photo = self.chosen().w_u, self.photo()
+        return attack(name, self.networks, self.student, w_u, photo, **options)
 
     def candidates(self) -> Tensor:
         """The person and 15 strangers [16, rows, w_dim]: among these a fingerprint has to find the first."""
-        strangers = self.generator.sample(CANDIDATES - 1, torch.Generator().manual_seed(CANDIDATE_SEED))
-        return torch.cat([self._chosen().w_u, strangers])
+        return candidates(self.generator, self.chosen().w_u)
 
     def photo(self) -> Tensor:
         """What an attacker has in hand [1, 3, S, S]: the photo, or for a person who was a latent their picture."""
-        person = self._chosen()
+        person = self.chosen()
         return self.draw(before=True) if person.photo is None else person.photo
 
     def draw(self, ws: Tensor | None = None, view: View | None = None, *, before: bool = False) -> Tensor:
@@ -229,12 +245,12 @@ class Session:
 
         They are the student's, or with `before` those of the untouched generator.
         """
-        ws = self._chosen().w_u if ws is None else ws
+        ws = self.chosen().w_u if ws is None else ws
         return render(self.generator if before else self.student, ws, view)
 
     def figure(self) -> Image.Image:
         """The person before and after, eight others before and after, and what `measure` says of them."""
-        report, person = self.report or self.measure(), self._chosen()
+        report, person = self.report or self.measure(), self.chosen()
         ws = torch.cat([person.w_u, other_people(self.generator)[:SHOWN]])
         drawn, redrawn = self.draw(ws, before=True), self.draw(ws)
         caption = (
@@ -249,7 +265,7 @@ class Session:
         While it runs, the losses go into losses.csv and the state into checkpoint.safetensors; an interrupted run
         continues from there.
         """
-        settings = settings or UnlearningSettings.styles(self._chosen().w_u.device)
+        settings = settings or UnlearningSettings.styles(self.chosen().w_u.device)
         checkpoint, losses = self.folder / "checkpoint.safetensors", self.folder / "losses.csv"
         # an interrupt between two steps saves the state at once, while the folder is still held
         with closing(self.erase(settings, checkpoint=checkpoint)) as steps:
@@ -261,16 +277,8 @@ class Session:
         return self.report
 
     def save(self) -> Path:
-        """Write student.safetensors, latents.safetensors, metrics.json and before_after.png; returns the folder."""
-        person, report = self._chosen(), self.report or self.measure()
-        save_student(self.folder / "student.safetensors", self.student, self.facts.get("generator"))
-        kept = {"w_u": person.w_u, "w_t": self.w_t} | ({} if person.photo is None else {"photo": person.photo})
-        save_tensors(self.folder / "latents.safetensors", kept)
-        facts = {"person": person.name} | person.facts
-        settings = {} if self._settings is None else {"settings": asdict(self._settings)}
-        write_json(self.folder / "metrics.json", report.as_dict() | self.facts | facts | settings)
-        self.figure().save(self.folder / "before_after.png")
-        return self.folder
+        """Write everything into the folder, see `guide_lib.session.saving`; returns the folder."""
+        return saving.save(self)
 
     @classmethod
     def load(cls, folder: Path, device: str | torch.device | None = None) -> Session:
@@ -279,22 +287,14 @@ class Session:
         Raises:
             GuideError: the folder holds no finished run, or a file in it is damaged.
         """
-        try:
-            facts = json.loads((folder / "metrics.json").read_bytes())
-            names = {key: facts[key] for key in ("embedder", "judge", "quirks")}
-            # older runs do not say at which resolution
-            resolution = facts.get("resolution") or load_student(folder / "student.safetensors").resolution
-            session = cls.open(facts["generator"], resolution, device, folder, **names)
-        except (OSError, ValueError, LookupError) as error:
-            raise GuideError(f"{folder} holds no finished run of `unlearn`; name the folder of one.") from error
-        latents, _ = load_tensors(folder / "latents.safetensors")
-        w_u, session.w_t = (latents[name].to(session.generator.w_avg) for name in ("w_u", "w_t"))
-        session.person = Person(facts.get("person", folder.name), w_u, latents.get("photo"))
-        weights, _ = load_tensors(folder / "student.safetensors")
-        session.students.append(dressed(session.generator.student(), weights))
+        facts = saving.read_facts(folder)
+        person = facts.pop("person")
+        session = cls.open(**facts, device=device, folder=folder)
+        saving.restore(session, person)
         return session
 
-    def _chosen(self) -> Person:
+    def chosen(self) -> Person:
+        """Who is to be forgotten. Raises GuideError before anybody was chosen."""
         if self.person is None:
             raise GuideError("Nobody was chosen yet; say who by choose(photo=...) or choose(seed=...).")
         return self.person

@@ -1,0 +1,16 @@
+"""Erasing without training: the edit, the metric that it is least in, and the list of those who were erased."""
+
+from guide_lib.closed_form.edit import Erasure, compose, erase, forgetful
+from guide_lib.closed_form.forget_list import ForgetList
+from guide_lib.closed_form.metric import metric_of, population_moment, weighted_metric
+
+__all__ = [
+    "Erasure",
+    "ForgetList",
+    "compose",
+    "erase",
+    "forgetful",
+    "metric_of",
+    "population_moment",
+    "weighted_metric",
+]
