@@ -4,17 +4,35 @@
 >>> list(w_t.shape)                                       # as w_u: [1, rows, w_dim]
 [1, 3, 6]
 
-||.||_F is the norm over the whole latent, all rows together.
+||.||_F is the norm over the whole latent, all rows together. Or the target is searched for among faces that the
+generator itself is likely to draw:
+
+>>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)   # once for everybody
+>>> list(natural_target(w_u, generator, embedder, strangers).shape)
+[1, 3, 6]
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from guide_lib.generators import Generator
+from guide_lib.perception.identity import Embedder
+
 PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 15 belong to this many rows
+
+# The search. Its choices were made on people of seeds from 100 on: data/results/natural-targets.json.
+STRANGERS, STRANGER_SEED, TYPICAL = 128, 70_707, 0.7  # how many, and the truncation at which they are drawn
+FAR = 0.25  # the share of the strangers who count as far from somebody, by the embedder
+LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
+NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
+DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
+AT_ONCE = 8  # pictures drawn at a time: bounds the memory
 
 
 def scale_to_rows(distance: float, rows: int) -> float:
@@ -71,3 +89,113 @@ def partial_target(w_u: Tensor, w_avg: Tensor, rows: Sequence[int], d: float = 3
     target = w_u.clone()
     target[:, list(rows)] = ufo_target(w_u, w_avg, d)[:, list(rows)]
     return target
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Targets that are searched for
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Faces among which targets are searched for, the same for everybody who is erased.
+
+    ws: [N, rows, w_dim]. identities: [N, E], unit. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is
+    the second moment of w - w_avg. limit: the Mahalanobis distance that the share `LIKELY` of the samples keep to.
+    """
+
+    ws: Tensor
+    identities: Tensor
+    precision: Tensor
+    limit: float
+
+    def likely(self, ws: Tensor, w_avg: Tensor) -> Tensor:
+        """Which of ws [N, rows, w_dim], all rows equal, are no rarer than most samples of the generator: [N] bool."""
+        return _mahalanobis(ws, w_avg, self.precision).to(ws.device) <= self.limit
+
+
+def draw_strangers(
+    generator: Generator, embedder: Embedder, moment: Tensor, count: int = STRANGERS, seed: int = STRANGER_SEED
+) -> Strangers:
+    """Draw `count` strangers and look at them: seconds, once for a generator. moment: S, [w_dim, w_dim]."""
+    rng = torch.Generator().manual_seed(seed)
+    ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
+    precision = torch.linalg.inv(moment.detach().cpu().double())
+    limit = _mahalanobis(own, generator.w_avg, precision).quantile(LIKELY).item()
+    return Strangers(ws, _identities(generator, embedder, ws), precision, limit)
+
+
+def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
+    """The target [1, rows, w_dim] nearest to the person w_u that is somebody else, and likely.
+
+    The way goes from the person to the nearest of the strangers whom the embedder finds far, the farther quarter, and
+    ends where the embedder finds the face as far as these, maybe before the stranger is reached. A short way keeps what
+    is no identity, apparent age and sex among it, and moves other people little. The way begins at the mean of the
+    person's rows, in W: what an inversion has woven into a picture is left behind.
+
+    >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+    >>> w_t = natural_target(w_u, generator, embedder, strangers)
+    >>> person, target = (embedder.embed(generator.picture(w)) for w in (w_u, w_t))
+    >>> (person * target).sum() < (strangers.identities @ person[0]).median()
+    tensor(True)
+    """
+    person = _identities(generator, embedder, w_u)
+    cosines = strangers.identities @ person[0]
+    bound = cosines.quantile(FAR)
+    far = strangers.ws[cosines <= bound]
+    far = far[_kept(strangers, far, generator)]
+    nearest = far[_lengths(far, w_u, generator).argsort()[:NEAREST]]
+    start = _in_w(w_u, generator)
+    points = torch.cat([torch.lerp(start, nearest, share) for share in SHARES])
+    return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
+
+
+def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
+    """The nearest point of UFO's line, d from 0 to 30, that is likely and as far as `natural_target` asks for."""
+    person = _identities(generator, embedder, w_u)
+    bound = (strangers.identities @ person[0]).quantile(FAR)
+    start = _in_w(w_u, generator)
+    points = torch.cat([ufo_target(start, generator.w_avg, d) for d in DISTANCES])
+    return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
+
+
+def _nearest_beyond(
+    points: Tensor,
+    w_u: Tensor,
+    person: Tensor,
+    bound: Tensor,
+    generator: Generator,
+    embedder: Embedder,
+    strangers: Strangers,
+) -> Tensor:
+    """The nearest to w_u of the likely points whose cosine is at most `bound`; if none is, the one of least cosine."""
+    points = points[_kept(strangers, points, generator)]
+    cosines = _identities(generator, embedder, points) @ person[0]
+    beyond = cosines <= bound
+    score = torch.where(beyond, _lengths(points, w_u, generator), torch.inf) if beyond.any() else cosines
+    return points[score.argmin()][None]
+
+
+def _kept(strangers: Strangers, points: Tensor, generator: Generator) -> Tensor:
+    """Which points are likely, [N] bool; all of them if none is, for a target there must be."""
+    likely = strangers.likely(points, generator.w_avg)
+    return likely if likely.any() else torch.ones_like(likely)
+
+
+def _in_w(w_u: Tensor, generator: Generator) -> Tensor:
+    """The mean of the rows that are drawn, in all rows: [1, rows, w_dim]."""
+    return w_u[:, generator.drawn_rows()].mean(1, keepdim=True).expand_as(w_u)
+
+
+def _lengths(points: Tensor, w_u: Tensor, generator: Generator) -> Tensor:
+    """How far points [N, rows, w_dim] are from w_u in the rows that are drawn, [N]."""
+    return (points - w_u)[:, generator.drawn_rows()].flatten(1).norm(dim=1)
+
+
+def _mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
+    x = (ws - w_avg)[:, 0].detach().cpu().double()
+    return ((x @ precision) * x).sum(1).sqrt()
+
+
+@torch.no_grad()
+def _identities(generator: Generator, embedder: Embedder, ws: Tensor) -> Tensor:
+    return torch.cat([embedder.embed(generator.picture(few)) for few in ws.split(AT_ONCE)])
