@@ -53,8 +53,8 @@ def write(text: Text, words: str, width: float) -> None:
 def name_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
     """Write what is along the axes, as far as there is room."""
     size = axes.figure.bbox
-    write(axes.xaxis.label, xlabel, 0.9 * size.width)
-    write(axes.yaxis.label, ylabel, 0.9 * size.height)
+    write(axes.xaxis.label, xlabel, 0.6 * size.width)
+    write(axes.yaxis.label, ylabel, 0.8 * size.height)
 
 
 def add_legend(figure: Figure, lines: Mapping[str, Artist]) -> None:

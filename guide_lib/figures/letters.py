@@ -56,9 +56,9 @@ def readable(text: str) -> tuple[str, str]:
     file = _font_for(wanted)
     if wanted - _found_in(file, wanted):
         _tell_once()
-    drawn = _found_in(file, set(text)) | {"\n"}
+    drawn = {c for c in _found_in(file, set(text)) if c.isprintable() or c in UNSEEN} | {"\n"}
     kept = ["" if c in UNSEEN and c not in drawn else c for c in text]
-    return "".join(c if c in drawn else c.encode("ascii", "backslashreplace").decode() for c in kept), file
+    return "".join(c if c in drawn else c.encode("unicode_escape").decode() for c in kept), file
 
 
 def font_of_size(size: int, file: str | None = None) -> ImageFont.FreeTypeFont:
@@ -87,13 +87,12 @@ def fitted(text: str, width: int, font: ImageFont.FreeTypeFont, most: int) -> st
 
     def shortened(kept: int) -> str:
         head, tail = text[: kept - kept // 2], text[len(text) - kept // 2 :]
-        return wrap(text if kept == len(text) else f"{head.rstrip()}{DOTS}{tail.lstrip()}", width, font)
+        return wrap(f"{head.rstrip()}{DOTS}{tail.lstrip()}", width, font)
 
-    def lines(kept: int) -> int:
-        return shortened(kept).count("\n") + 1
-
-    # bisect finds the first that has more lines; with nothing kept there is one
-    return shortened(max(bisect_right(range(len(text) + 1), most, key=lines) - 1, 0))
+    if (whole := wrap(text, width, font)).count("\n") < most:
+        return whole
+    kept = bisect_right(range(len(text)), most, key=lambda kept: shortened(kept).count("\n") + 1) - 1
+    return shortened(max(kept, 0))
 
 
 def _lines(paragraph: str, width: int, font: ImageFont.FreeTypeFont) -> Iterator[str]:
