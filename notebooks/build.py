@@ -137,6 +137,8 @@ def flaws(notebook: NotebookNode) -> Iterator[str]:
             if not WRITTEN.search(cell.source):
                 yield f"cell {i}: a written answer without a heading and points"
             continue
+        if not any("**Exercise" in c.source for c in notebook.cells[:i]):
+            yield f"cell {i}: no exercise before the answer"
         if not any("<summary>Hint" in c.source for c in notebook.cells[:i][-3:]):
             yield f"cell {i}: no hint before the answer"
         if i + 1 == len(notebook.cells) or not CHECK.search(notebook.cells[i + 1].source):
@@ -148,7 +150,7 @@ def flaws(notebook: NotebookNode) -> Iterator[str]:
 
 def verify(notebook: NotebookNode, made: NotebookNode, edition: str) -> Iterator[str]:
     """Where an edition differs from its source although it should not."""
-    if [cell.id for cell in notebook.cells] != [cell.id for cell in made.cells]:
+    if [cell.get("id") for cell in notebook.cells] != [cell.get("id") for cell in made.cells]:  # none before 4.5
         yield "cells were added, lost or moved"
         return
     settings = {
@@ -170,7 +172,12 @@ def verify(notebook: NotebookNode, made: NotebookNode, edition: str) -> Iterator
 
 def build(path: Path, out: Path) -> list[str]:
     """Write all editions of one notebook below `out`; returns what is wrong with it, nothing written then."""
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except OSError as error:
+        return [f"{path.name}: cannot be read ({error.strerror}); check its name"]
+    except Exception:  # whatever else a damaged file makes nbformat raise
+        return [f"{path.name}: is no notebook; save it again in Jupyter"]
     complaints, editions = list(flaws(notebook)), {}
     for name, make in EDITIONS.items() if not complaints else ():
         editions[name] = make(notebook)

@@ -9,17 +9,21 @@ Sizes are in pixels. Nothing touches matplotlib's global state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from guide_lib.figures.layout import QUIET
+from guide_lib.figures.letters import fitted, font_of_size, load_matplotlib, readable
 from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.intervals import Interval
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Okabe and Ito's colours.
 STYLES = (("#d55e00", "--"), ("#0072b2", "-."), ("#009e73", ":"), ("#000000", "-"), ("#cc79a7", "-"))
@@ -27,6 +31,7 @@ STYLES = (("#d55e00", "--"), ("#0072b2", "-."), ("#009e73", ":"), ("#000000", "-
 
 def blank_chart(width: int, height: int) -> tuple[Figure, Axes]:
     """Empty axes without the upper and the right line, `width` x `height` pixels."""
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
@@ -34,6 +39,38 @@ def blank_chart(width: int, height: int) -> tuple[Figure, Axes]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6")
     return figure, axes
+
+
+def write(text: Text, words: str, width: float) -> None:
+    """Put words into a text of a chart: as they are, in letters that exist, on one line of at most `width` pixels."""
+    words, file = readable(" ".join(words.split()))
+    points = text.get_fontsize()
+    text.set_parse_math(False)  # a $ is a $
+    text.set(text=fitted(words, int(width), font_of_size(round(points / 0.72), file), most=1))
+    text.set(fontproperties=Path(file), fontsize=points)
+
+
+def name_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Write what is along the axes, as far as there is room."""
+    size = axes.figure.bbox
+    write(axes.xaxis.label, xlabel, 0.6 * size.width)
+    write(axes.yaxis.label, ylabel, 0.8 * size.height)
+
+
+def add_legend(figure: Figure, lines: Mapping[str, Artist]) -> None:
+    """Name the lines above the axes, in as few rows as the names allow."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for columns in range(len(lines), 0, -1):
+        # numbers first: a label with an underscore before it would be left out
+        numbered = [list(lines.values()), [str(i) for i in range(len(lines))]]
+        legend = figure.legend(*numbered, frameon=False, loc="outside upper center", ncols=columns)
+        for text, name in zip(legend.get_texts(), lines, strict=True):
+            write(text, name, 0.8 * figure.bbox.width)
+        if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def rasterise(figure: Figure) -> Image.Image:
@@ -59,13 +96,14 @@ def curves(
     (320, 200)
     """
     figure, axes = blank_chart(*size)
+    drawn = {}
     for (name, values), (colour, dashes) in zip(lines.items(), STYLES, strict=False):
-        axes.plot(x, values, dashes, color=colour, label=name, linewidth=1.8)
+        (drawn[name],) = axes.plot(x, values, dashes, color=colour, linewidth=1.8)
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    name_axes(axes, xlabel, ylabel)
     if len(lines) > 1:
-        figure.legend(frameon=False, loc="outside upper center", ncols=len(lines))
+        add_legend(figure, drawn)
     return rasterise(figure)
 
 
@@ -79,13 +117,15 @@ def histogram(
     """
     figure, axes = blank_chart(*size)
     low, high = (f(f(values) for values in groups.values()) for f in (min, max))
+    drawn = {}
     for (name, values), (colour, _) in zip(groups.items(), STYLES, strict=False):
         weights = [1 / len(values)] * len(values)
-        axes.hist(values, bins=40, range=(low, high), weights=weights, color=colour, alpha=0.6, label=name)
+        _, _, bars = axes.hist(values, bins=40, range=(low, high), weights=weights, color=colour, alpha=0.6)
+        drawn[name] = bars
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=2)
-    axes.set(xlabel=xlabel, ylabel="share of the pairs")
-    figure.legend(frameon=False, loc="outside upper center", ncols=len(groups))
+    name_axes(axes, xlabel, "share of the pairs")
+    add_legend(figure, drawn)
     return rasterise(figure)
 
 
@@ -114,7 +154,10 @@ def intervals(
         axes.plot([interval.mean], [place], "o", color=STYLES[1][0])
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
-    axes.set(xlabel=xlabel, yticks=range(len(groups)), yticklabels=list(groups))
+    name_axes(axes, xlabel, "")
+    axes.set_yticks(range(len(groups)))
+    for label, name in zip(axes.set_yticklabels([""] * len(groups)), groups, strict=True):
+        write(label, name, 0.4 * size[0])
     axes.margins(y=0.15)
     axes.invert_yaxis()
     return rasterise(figure)

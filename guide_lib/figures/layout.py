@@ -3,70 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from guide_lib.figures.letters import LEADING, fitted, font_of_size, readable, wrap
 
 INK, QUIET, WHITE = "#1a1a1a", "#555555", "#ffffff"
 GAP = 8  # pixels between two tiles
+NARROWEST = 120  # pixels that a label may take beside or above smaller tiles
 
 
-@lru_cache(maxsize=16)
-def font_of_size(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib ships: the same letters on every machine."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
-
-
-def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """Break `text` at spaces so that every line fits `width` pixels (a longer word stays whole).
-
-    >>> print(wrap("the generator, before", 100, font_of_size(16)))
-    the
-    generator,
-    before
-    """
-    lines: list[str] = []
-    for paragraph in text.split("\n"):
-        line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def sentence(text: str, width: int, size: int, colour: str, align: str = "left") -> Image.Image:
+def sentence(
+    text: str, width: int, size: int, colour: str, align: str = "left", height: int | None = None
+) -> Image.Image:
     """Text on white, `width` pixels wide and as high as it needs; `size` of the letters in pixels.
+
+    height: if given, the middle of a text that needs more is left out.
 
     >>> sentence("the generator, before", 200, 16, INK).height < sentence("the generator, before", 100, 16, INK).height
     True
     """
-    font = font_of_size(size)
-    text = wrap(text, width, font)
+    text, file = readable(text)
+    font = font_of_size(size, file)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    box = ruler.multiline_textbbox((0, 0), text, font=font, spacing=6)
+    line = font.getbbox("A")[3] + LEADING
+    text = wrap(text, width, font) if height is None else fitted(text, width, font, max(1, int(height // line)))
+    box = ruler.multiline_textbbox((0, 0), text, font=font, spacing=LEADING)
     canvas = Image.new("RGB", (width, int(box[3]) + 4), WHITE)
     x = max(0, (width - int(box[2])) // 2) if align == "center" else 0
-    ImageDraw.Draw(canvas).multiline_text((x, 0), text, fill=colour, font=font, spacing=6, align=align)
+    ImageDraw.Draw(canvas).multiline_text((x, 0), text, fill=colour, font=font, spacing=LEADING, align=align)
     return canvas
 
 
 def tile_label(text: str, tile: int) -> Image.Image:
     """The label above a column of tiles, `tile` pixels wide; small tiles get small letters."""
-    return sentence(text, tile, 16 if tile >= 140 else 13, INK, align="center")
+    return sentence(text, tile, 16 if tile >= 140 else 13, INK, align="center", height=max(tile, NARROWEST))
 
 
 def label_width(labels: Sequence[str], tile: int) -> int:
-    """Pixels that the row labels need, at most `tile`."""
+    """Pixels that the row labels need, at most `tile` or, beside small tiles, `NARROWEST`."""
     if not any(labels):
         return 0
-    return min(tile, max(int(font_of_size(15).getlength(text)) for text in labels) + 2) + GAP
+    longest = max(_length(line, 15) for text in labels for line in text.split("\n"))
+    return min(max(tile, NARROWEST), longest + 2) + GAP
+
+
+def _length(text: str, size: int) -> int:
+    """How many pixels a line of text takes."""
+    text, file = readable(text)
+    return int(font_of_size(size, file).getlength(text))
 
 
 def header(labels: Sequence[Image.Image], left: int, tile: int) -> Image.Image | None:
@@ -84,7 +69,7 @@ def tile_row(pictures: Sequence[Image.Image], label: str, left: int, tile: int) 
     """A row label (empty: none) and its tiles."""
     band = Image.new("RGB", (left + max(len(pictures), 1) * (tile + GAP) - GAP, tile), WHITE)
     if left and label:
-        text = sentence(label, left - GAP, 15, INK)
+        text = sentence(label, left - GAP, 15, INK, height=tile)
         band.paste(text, (0, max(0, (tile - text.height) // 2)))
     for i, picture in enumerate(pictures):
         small = picture.resize((tile, tile), Image.Resampling.LANCZOS)

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from guide_lib.figures.charts import blank_chart, rasterise
+from guide_lib.figures.charts import add_legend, blank_chart, name_axes, rasterise
 from guide_lib.figures.layout import (
     GAP,
     INK,
+    NARROWEST,
     QUIET,
     WHITE,
     beside,
-    font_of_size,
     header,
     label_width,
     padded,
@@ -35,6 +35,7 @@ from guide_lib.figures.layout import (
     tile_label,
     tile_row,
 )
+from guide_lib.figures.letters import font_of_size
 from guide_lib.generators.alignment import FFHQ, Alignment
 from guide_lib.perception.crops import cut_out
 from guide_lib.perception.detection import SMALLEST_FACE, Face, detect_faces
@@ -182,17 +183,17 @@ def loss_curves(
     (720, 360)
     """
     figure, axes = blank_chart(width, height)
-    steps = [step.index for step in history]
+    steps, drawn = [step.index for step in history], {}
     for name in _terms(history):
         colour, dashes = CURVES.get(name, ("#7f7f7f", "-"))
         values = [float(step.losses.get(name, float("nan"))) for step in history]
-        axes.plot(steps, values, dashes, color=colour, label=name, linewidth=1.8)
+        (drawn[name],) = axes.plot(steps, values, dashes, color=colour, linewidth=1.8)
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    name_axes(axes, "step", "loss")
+    axes.set_ylim(0, None)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    if steps:
-        figure.legend(frameon=False, loc="outside upper center", ncols=len(CURVES))
+    add_legend(figure, drawn)
     return rasterise(figure)
 
 
@@ -212,10 +213,9 @@ def align_preview(photo: Image.Image, height: int = 400, alignment: Alignment = 
             _number(picture, f"{i}" if face.width >= SMALLEST_FACE else f"{i}: too small", (4, 2))
         parts += [image_grid([tiles[i : i + per_row] for i in range(0, len(tiles), per_row)], tile=tile)]
     figure = beside(parts, GAP)
-    legend = (
-        "blue: a face and its number; yellow: eyes, nose, mouth; orange: what is cut out" if faces else "no face found"
-    )
-    return stack([figure, sentence(legend if faces else "no face found", figure.width, 15, QUIET)], GAP)
+    marks = "blue: a face and its number; yellow: eyes, nose, mouth; orange: what is cut out"
+    legend = sentence(marks if faces else "no face found", max(figure.width, NARROWEST), 15, QUIET)
+    return stack([figure, legend], GAP)
 
 
 def wipe(before: Picture, after: Picture, position: float) -> Image.Image:
@@ -247,7 +247,7 @@ def fade(before: Picture, after: Picture, position: float) -> Image.Image:
 def _marked(photo: Image.Image, faces: Sequence[Face], height: int, alignment: Alignment) -> Image.Image:
     """The photo, at most `height` high and twice as wide, with boxes, numbers, points and squares."""
     scale = min(height / photo.height, 2 * height / photo.width)
-    size = (round(scale * photo.width), round(scale * photo.height))
+    size = (max(1, round(scale * photo.width)), max(1, round(scale * photo.height)))
     canvas = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(canvas)
     for i, face in enumerate(faces):
@@ -257,12 +257,17 @@ def _marked(photo: Image.Image, faces: Sequence[Face], height: int, alignment: A
         pen.rectangle([tuple(start), tuple(end)], outline=BOX, width=2)
         for x, y in dots:
             pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=POINT, outline=INK)
-        _number(canvas, f"{i}", (start[0], max(start[1] - 24, 0)))
+        _number(canvas, f"{i}", (start[0], start[1] - 24))
     return canvas
 
 
 def _number(picture: Image.Image, text: str, corner: tuple[float, float]) -> None:
-    ImageDraw.Draw(picture).text(corner, text, WHITE, font_of_size(18), stroke_width=2, stroke_fill=INK)
+    """Write it there, or as near as it fits, in smaller letters where it is wider than the picture."""
+    font = font_of_size(18)
+    font = font_of_size(max(1, min(18, int(18 * (picture.width - 4) / font.getlength(text)))))
+    room = (picture.width - font.getlength(text) - 2, picture.height - font.size - 4)
+    place = tuple(max(2, min(at, most)) for at, most in zip(corner, room, strict=True))
+    ImageDraw.Draw(picture).text(place, text, WHITE, font, stroke_width=2, stroke_fill=INK)
 
 
 def _encoded(picture: Image.Image, **options: object) -> bytes:

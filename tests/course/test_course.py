@@ -85,7 +85,8 @@ def test_the_verifier_sees_every_unwanted_change(edition):
 
 def test_flaws_of_a_source_are_found():
     assert list(build.flaws(small())) == []
-    unchecked, needed, twice, unhelped = small(), small(), small(), small()
+    unchecked, needed, twice, unhelped, unset = (small() for _ in range(5))
+    unset.cells[1].source = unset.cells[1].source.replace("**Exercise 1**", "")
     unhelped.cells[1].source = "**Exercise 1** Double it."
     unchecked.cells[3].source = "print(2)"
     needed.cells[4].source = "print(double(2))"
@@ -95,6 +96,7 @@ def test_flaws_of_a_source_are_found():
         (needed, "later cells use double"),
         (twice, "graded twice"),
         (unhelped, "no hint"),
+        (unset, "no exercise"),
     ):
         assert any(words in text for text in build.flaws(notebook))
 
@@ -104,6 +106,31 @@ def test_a_flawed_notebook_is_not_written(tmp_path):
     del notebook.cells[3]
     nbformat.write(notebook, tmp_path / "bad.ipynb")
     assert build.build(tmp_path / "bad.ipynb", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # nbformat's about missing ids
+@pytest.mark.parametrize("minor", [2, 4, 5])
+def test_notebooks_without_cell_ids_have_editions_too(minor, tmp_path):
+    """As Jupyter wrote them until 2021 (4.4), and as some tools still do. Before: AttributeError."""
+    notebook = json.loads(nbformat.writes(small()))
+    notebook["nbformat_minor"] = minor
+    for cell in notebook["cells"]:
+        del cell["id"]
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps(notebook))
+    assert build.build(path, tmp_path / "out") == []
+    made = json.loads((tmp_path / "out" / "student" / "old.ipynb").read_text())
+    assert build.STUB in "".join(made["cells"][2]["source"]) and made["nbformat_minor"] == minor
+
+
+@pytest.mark.parametrize("content", [None, "", "hello", "[]", "{}", '{"nbformat": 99, "nbformat_minor": 0}', '{"a":'])
+def test_what_is_no_notebook_is_said(content, tmp_path):
+    path = tmp_path / "bad.ipynb"
+    if content is not None:
+        path.write_text(content)
+    (said,) = build.build(path, tmp_path / "out")
+    assert said.startswith("bad.ipynb: ") and "; " in said and "\n" not in said
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,8 @@ Each rule takes a notebook and yields complaints. The last tests break a noteboo
 import ast
 import copy
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -211,6 +213,22 @@ def test_setup_cell_is_the_same_everywhere() -> None:
     cells = [setup_cells(read(path)) for path in NOTEBOOKS if path.name != STANDALONE]
     assert all(len(found) == 1 for found in cells)
     assert len({found[0] for found in cells}) == 1
+
+
+@pytest.mark.parametrize("colab", [False, True])
+def test_a_kernel_without_the_library_says_so_in_one_sentence(colab: bool) -> None:
+    """Before, the set-up cell tried to install into whatever kernel it was; now only into Colab's.
+
+    Python without its site-packages is such a kernel.
+    """
+    there = "sys.modules['google.colab'] = sys" if colab else ""
+    pretence = f"import subprocess, sys\nsubprocess.check_call = lambda asked: print(*asked)\n{there}\n"
+    code = pretence + setup_cells(read(NOTEBOOKS[0]))[0]
+    ran = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr == "This kernel has no guide_lib; close the notebook and open it with `make lab`.\n"
+    assert bool(re.fullmatch(r"pip install -q --no-deps .*onnx==.* git\+https://\S+\n", ran.stdout)) == colab
+    assert colab or ran.stdout == ""
 
 
 def test_the_method_in_60_lines_has_no_more_and_stands_alone() -> None:
