@@ -129,17 +129,29 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def mixed_precision(device: torch.device, enabled: bool = True) -> torch.autocast:
-    """A context in which convolutions and matrix products are computed in bfloat16, from weights in single precision.
+def half_type(device: torch.device) -> torch.dtype:
+    """What `mixed_precision` computes in: bfloat16, but float16 on NVIDIA's older cards, which only emulate bfloat16.
 
-    It keeps 8 of 24 bits of each number in between: enough for a picture, too few for a latent or an embedding,
+    float16 ends at 65,504 and at 6e-8, so its gradients are scaled (`torch.amp.GradScaler`).
+
+    >>> half_type(torch.device("cpu"))
+    torch.bfloat16
+    """
+    emulated = device.type == "cuda" and not computes_bfloat16(device)
+    return torch.float16 if emulated else torch.bfloat16
+
+
+def mixed_precision(device: torch.device, enabled: bool = True) -> torch.autocast:
+    """A context in which convolutions and matrix products are computed in `half_type`, from single precision's weights.
+
+    bfloat16 keeps 8 of 24 bits of each number in between: enough for a picture, too few for a latent or an embedding,
     which are computed outside (`full_precision`).
 
     >>> with mixed_precision(torch.device("cpu")):
     ...     print(generator.synthesis(w_u).features.dtype, generator.sample(1, rng).dtype)
     torch.bfloat16 torch.float32
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled)
+    return torch.autocast(device.type, half_type(device), enabled)
 
 
 def full_precision(device: torch.device) -> torch.autocast:

@@ -29,6 +29,7 @@ import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
 sys.path[:0] = {path!r}
 import torch.nn.functional as F
+from functools import partial
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 from guide_lib import experiment
 
@@ -38,6 +39,8 @@ class AnySize(TinyEmbedder):
 
 networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 experiment.load_networks = lambda *_: networks
+from guide_lib import session
+session.unlearn = partial(session.unlearn, checkpoint_seconds=0.05)  # a step takes milliseconds
 sys.argv = ["guide_lib", "unlearn", "--person", "7", "--steps", "{steps}", "--out", sys.argv[1]]
 runpy.run_module("guide_lib", run_name="__main__")
 """
@@ -152,7 +155,7 @@ def test_a_full_disk_keeps_the_older_checkpoint(tmp_path, monkeypatch):
         partial.write_bytes(b"as much as there was room for")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    steps = unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path, checkpoint_every=5)
+    steps = unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path, checkpoint_seconds=0)
     with pytest.raises(GuideError, match="Cannot write .*No space left.*; free some space or choose another folder"):
         for step in steps:
             if step.index == 5:
@@ -213,10 +216,10 @@ def test_an_interrupt_inside_adams_step_does_not_save_torn_weights(tmp_path, mon
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     with pytest.raises(KeyboardInterrupt):
-        list(unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path, checkpoint_every=5))
+        list(unlearn(generator, *person(generator), SETTINGS, **NETWORKS, checkpoint=path, checkpoint_seconds=0))
     monkeypatch.undo()
     resumed = run(generator, checkpoint=path)
-    assert resumed[0].index == 5
+    assert resumed[0].index == 7
     assert_same_bits(weights(resumed[-1]), weights(run(generator)[-1]))
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from guide_lib.losses import (
 )
 from guide_lib.runtime import step_rng
 from guide_lib.targets import ufo_target
-from guide_lib.unlearning import UnlearningSettings, objective, unlearn
+from guide_lib.unlearning import Step, UnlearningSettings, loop, objective, unlearn
 from guide_lib.unlearning.objective import fits_one_pass
 
 NETWORKS = dict(perceptual=TinyPerceptual(), embedder=TinyEmbedder())
@@ -131,7 +132,7 @@ def test_stopping_and_resuming_gives_the_same_bits(tmp_path):
     generator, path = TinyGenerator(), tmp_path / "run" / "checkpoint.safetensors"
     whole = run(generator)
     w_u, w_t = person(generator)
-    steps = unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS, checkpoint=path, checkpoint_every=4)
+    steps = unlearn(generator, w_u, w_t, SETTINGS, **NETWORKS, checkpoint=path, checkpoint_seconds=0)
     for step in steps:
         if step.index == 13:
             break  # as a reader's stop button does: the state of step 13 is kept, not of step 12
@@ -152,7 +153,7 @@ sys.path[:0] = {path!r}
 from test_unlearning import *
 generator = TinyGenerator()
 steps = unlearn(generator, *person(generator), replace(SETTINGS, steps=4000), **NETWORKS,
-                checkpoint=Path(sys.argv[1]), checkpoint_every=5)
+                checkpoint=Path(sys.argv[1]), checkpoint_seconds=0)
 for step in steps:
     print(step.index, flush=True)
 """
@@ -305,17 +306,65 @@ def test_one_pass_is_for_gpus_with_enough_memory(monkeypatch):
     assert not fits_one_pass(generator, SETTINGS)
 
 
-def test_a_gpu_that_emulates_bfloat16_is_not_asked_for_it(tmp_path):
-    mixed = replace(SETTINGS, mixed_precision=True)
-    generator = begun(tmp_path / "c", mixed)
+def on_an_old_card(generator: TinyGenerator, settings: UnlearningSettings, **options):
+    """The run's steps on a card that emulates bfloat16; inside of its `Pretend`."""
+    there = copy.deepcopy(generator).to("cuda")
+    networks = {name: copy.deepcopy(network).to("cuda") for name, network in NETWORKS.items()}
+    return unlearn(there, *person(there), settings, **networks, **options)
+
+
+def test_a_gpu_that_emulates_bfloat16_computes_in_float16_with_scaled_gradients(monkeypatch):
+    """Adam sees the gradients of single precision, though on the way back they were a thousand times as large."""
+    seen, factors, settings = {}, [], replace(SETTINGS, steps=2)
+    real_step, real_scale = torch.optim.Adam.step, torch.amp.GradScaler.scale
+
+    def step(self, closure=None):
+        seen[mixed] = torch.cat([p.grad.cpu().flatten() for group in self.param_groups for p in group["params"]])
+        return real_step(self, closure)
+
+    def scale(self, loss):
+        large = real_scale(self, loss)
+        factors.append((large / loss).item())
+        return large
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(torch.amp.GradScaler, "scale", scale)
     with Pretend("cuda", bfloat16=False):
-        there = copy.deepcopy(generator).to("cuda")
-        networks = {name: copy.deepcopy(network).to("cuda") for name, network in NETWORKS.items()}
-        with pytest.raises(GuideError, match="only emulates bfloat16"):
-            next(unlearn(there, *person(there), mixed, **networks))
-        found = unlearn(there, *person(there), SETTINGS, **networks, checkpoint=tmp_path / "c")
-        assert next(found).index == 7 and next(found).index == 8  # begun elsewhere: it goes on in single precision
+        for mixed in (False, True):
+            *_, last = on_an_old_card(TinyGenerator(), replace(settings, mixed_precision=mixed))
+    assert factors == [1.0, 1.0, 1024.0, 1024.0] and last.index == 2
+    assert 0 < (seen[True] - seen[False]).norm() < 0.01 * seen[False].norm()
+
+
+def test_a_step_whose_gradients_overflow_is_left_out_and_the_next_are_scaled_less():
+    generator, before = TinyGenerator(), weights(Step(0, 0, {}, 0.0, TinyGenerator()))
+    with Pretend("cuda", bfloat16=False):
+        steps = on_an_old_card(generator, replace(SETTINGS, mixed_precision=True, weight_global=1e36))
+        first = {name: p.cpu() for name, p in weights(next(steps)).items()}
+        steps.close()
+    assert_same_bits(first, before)
+
+
+def test_a_run_begun_in_bfloat16_goes_on_in_float16_where_that_is_what_the_gpu_has(tmp_path):
+    generator = begun(tmp_path / "c", replace(SETTINGS, mixed_precision=True))
+    with Pretend("cuda", bfloat16=False):
+        found = on_an_old_card(generator, SETTINGS, checkpoint=tmp_path / "c")
+        assert [next(found).index, next(found).index] == [7, 8]
         found.close()
+
+
+def test_the_state_is_written_by_the_clock_and_at_the_end(tmp_path, monkeypatch):
+    """Ten seconds a step."""
+    generator, path, clock, written = TinyGenerator(), tmp_path / "c", [0.0], []
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter))
+    steps = unlearn(generator, *person(generator), replace(SETTINGS, steps=8), **NETWORKS, checkpoint=path)
+    for step in steps:
+        written.append(int(load_tensors(path)[1]["step"]) if path.exists() else 0)
+        clock[0] += 10
+        if step.index == 5:
+            clock[0] += 1000  # a laptop slept
+    assert written == [0, 0, 0, 4, 4, 6, 6, 6]
+    assert load_tensors(path)[1]["step"] == "8"
 
 
 def test_the_rate_is_constant_as_published_or_falls_to_zero_along_a_cosine():

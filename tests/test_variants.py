@@ -170,7 +170,7 @@ def test_an_adapter_takes_four_steps_of_euler():
 def test_stopping_and_resuming_gives_the_same_bits(trained, tmp_path):
     generator, path, settings = DeepGenerator(), tmp_path / "checkpoint.safetensors", SETTINGS[trained]
     *_, whole = steps_of(generator, settings)
-    run = steps_of(generator, settings, checkpoint=path, checkpoint_every=4)
+    run = steps_of(generator, settings, checkpoint=path, checkpoint_seconds=0)
     *_, stopped = islice(run, 13)
     run.close()
     resumed = list(steps_of(generator, settings, checkpoint=path))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,10 +26,12 @@ from guide_lib.generators import Generator
 from guide_lib.losses import Distance
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
-from guide_lib.runtime import computes_bfloat16, step_rng
+from guide_lib.runtime import half_type, step_rng
 from guide_lib.unlearning.objective import Objective, fits_one_pass
 from guide_lib.unlearning.settings import UnlearningSettings
 from guide_lib.variants import start_training
+
+LOSS_SCALE = 1024.0  # in float16; from 256 to 65,536 the gradient was the same, see docs/speed.md
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,15 @@ def unlearn(
     embedder: Embedder,
     start: Generator | None = None,
     checkpoint: Path | None = None,
-    checkpoint_every: int = 25,
+    checkpoint_seconds: float = 30.0,
     one_pass: bool | None = None,
 ) -> Iterator[Step]:
     """Fine-tune a copy of `generator` so that w_u [1, rows, w_dim] draws what w_t drew; yields after every step.
 
-    With `checkpoint`, the run's whole state is written there every `checkpoint_every` steps, at the end, and when
-    the consumer stops early; a run that finds the file continues from it, on a CPU to the same bits. Begun on another
-    device, it goes on with the latents and the precision that it was begun with. The picture of an already finished
-    run is its last step, yielded again.
+    With `checkpoint`, the run's whole state is written there once `checkpoint_seconds` have passed since the last time,
+    at the end, and when the consumer stops early; a run that finds the file continues from it, on a CPU to the same
+    bits. Begun on another device, it goes on with the latents and the precision that it was begun with. The picture of
+    an already finished run is its last step, yielded again.
 
     start: of what a copy is fine-tuned instead, a student that forgot the person in closed form, say; `generator` stays
     the teacher.
@@ -74,8 +76,8 @@ def unlearn(
     operations and with three times the memory. None: on a GPU with enough memory; a CPU gains nothing.
 
     Raises:
-        GuideError: a loss is not finite (the weights before that step are kept), the checkpoint belongs to another
-            run, or mixed precision is asked of a GPU that only emulates it.
+        GuideError: a loss is not finite (the weights before that step are kept), or the checkpoint belongs to another
+            run.
 
     >>> run = {"perceptual": perceptual, "embedder": embedder, "checkpoint": tmp_path / "run.safetensors"}
     >>> steps = unlearn(generator, w_u, w_t, UnlearningSettings(steps=4), **run)
@@ -91,12 +93,11 @@ def unlearn(
         found = load_checkpoint(checkpoint, run) if checkpoint.exists() else None
         run = found.run if found else run
         settings, w_u, w_t = run.settings, run.w_u, run.w_t
-    settings = _computable(settings, device, elsewhere=found is not None)
-    training = start_training(
-        settings.trained, start or generator, step_rng(settings.seed, 0)
-    )  # the steps count from 1
+    rng = step_rng(settings.seed, 0)  # the steps count from 1
+    training = start_training(settings.trained, start or generator, rng)
     student, parameters = training.student, training.parameters
     optimizer = _adam(student, parameters, settings)
+    scaler = _scaler(settings, device)
     one_pass = fits_one_pass(generator, settings) if one_pass is None else one_pass
     objective = Objective(generator, w_u, w_t, settings, Distance(perceptual, embedder, settings.distance), one_pass)
     done, losses = 0, {}
@@ -105,14 +106,15 @@ def unlearn(
         found.restore(parameters, optimizer)
         training.apply()
         yield Step(done, settings.steps, losses, 0.0, student)
-    saved, torn = done, False  # torn: an interrupt in the middle of Adam's step leaves weights that belong to no step
+    saved, saved_at = done, time.monotonic()
+    torn = False  # an interrupt in the middle of Adam's step leaves weights that belong to no step
     try:
         for index in range(done + 1, settings.steps + 1):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate(index) * group["speed"]
-            losses = objective.backward(student, index)
+            losses = objective.backward(student, index, scaler.scale)
             if not math.isfinite(losses["total"]):
                 raise GuideError(
                     f"The loss became {losses['total']} at step {index}; try a smaller learning rate than "
@@ -120,25 +122,23 @@ def unlearn(
                 )
             training.collect()
             torn = True
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             training.apply()
             done, torn = index, False
-            if checkpoint is not None and index % checkpoint_every == 0:
+            if checkpoint is not None and time.monotonic() - saved_at >= checkpoint_seconds:
                 save_checkpoint(checkpoint, run, done, losses, parameters, optimizer)
-                saved = done
+                saved, saved_at = done, time.monotonic()
             yield Step(index, settings.steps, losses, time.perf_counter() - started, student)
     finally:
         if checkpoint is not None and done > saved and not torn:
             save_checkpoint(checkpoint, run, done, losses, parameters, optimizer)
 
 
-def _computable(settings: UnlearningSettings, device: torch.device, elsewhere: bool) -> UnlearningSettings:
-    """Refuse a precision that the GPU only emulates, slowly; a run begun elsewhere goes on in single precision."""
-    if not settings.mixed_precision or device.type != "cuda" or computes_bfloat16(device):
-        return settings
-    if elsewhere:
-        return replace(settings, mixed_precision=False)
-    raise GuideError("This GPU only emulates bfloat16, slower than single precision; choose --precision single.")
+def _scaler(settings: UnlearningSettings, device: torch.device) -> torch.amp.GradScaler:
+    """What scales gradients in float16, and leaves a step out whose gradients overflow; otherwise it does nothing."""
+    needed = settings.mixed_precision and half_type(device) == torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=LOSS_SCALE, enabled=needed)
 
 
 def _adam(student: Generator, parameters: Mapping[str, nn.Parameter], settings: UnlearningSettings) -> torch.optim.Adam:

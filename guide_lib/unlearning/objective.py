@@ -137,14 +137,19 @@ class Objective:
             for few in latents.split(at_once) if len(latents) else ():
                 yield partial(method, student, draw, few)
 
-    def backward(self, student: Generator, index: int) -> dict[str, float]:
-        """Add the gradient of step `index` to the student's parameters; returns the losses, unweighted, and total."""
+    def backward(
+        self, student: Generator, index: int, scale: Callable[[Tensor], Tensor] = lambda loss: loss
+    ) -> dict[str, float]:
+        """Add the gradient of step `index` to the student's parameters; returns the losses, unweighted, and total.
+
+        scale: what makes the loss larger before the way back, where small gradients would be lost otherwise.
+        """
         s, found = self.settings, []
         weights = {"local": s.weight_local, "adjacency": s.weight_adjacency, "global": s.weight_global}
         for compute in self.passes(student, index):
             with mixed_precision(self.w_u.device, s.mixed_precision):
                 losses = compute()
-            sum(weights[name] * loss for name, loss in losses.items()).backward()
+            scale(sum(weights[name] * loss for name, loss in losses.items())).backward()
             found += [(name, loss.detach()) for name, loss in losses.items()]
         values = torch.stack([loss for _, loss in found]).tolist() if found else []  # all that a GPU is waited for
         result = dict.fromkeys((*weights, "total"), 0.0)

@@ -28,7 +28,8 @@ class UnlearningSettings:
     paper does. Few steps can follow a face that turns into another one little by little; they cannot jump.
     decay: let the learning rate fall to 0 along a cosine once the target has arrived; the paper keeps it constant.
     trained: what learns: "weights" as in the paper, "styles", "lora" or "adapters" (see `guide_lib.variants`).
-    mixed_precision: compute pictures and LPIPS in bfloat16; weights, latents, embeddings and losses stay in single.
+    mixed_precision: compute pictures and LPIPS in bfloat16 (on NVIDIA's cards before capability 8.0 in float16, with
+    gradients scaled); weights, latents, embeddings and losses stay in single.
     n_adjacent, n_global: latents drawn at each step for the adjacency loss and the global one, N_a and N_g.
     alpha_max: the adjacency loss looks up to this far from w_u, in the paper's scale (`guide_lib.targets`).
     weight_local, weight_adjacency, weight_global: factors of the losses; 0 switches one off and saves its passes.
