@@ -107,6 +107,11 @@ class ForgetList:
             self._student = forgetful(self.base, [self._erasure]) if self._erasure else self.base
         return self._student
 
+    def target(self, name: str) -> Tensor:
+        """What the person is drawn as now, [1, rows, w_dim]: without a way back not quite the target asked for."""
+        first = sum(len(self.people[other].w_u) for other in list(self)[: list(self).index(name)])
+        return self._erasure.targets(self.base.w_avg)[first : first + 1].to(self.base.w_avg)
+
     def upon(self, student: Generator) -> ForgetList:
         """An empty list for a student of this list's, whose latents mean the same: the metric is known already."""
         return ForgetList(student, self._metric)

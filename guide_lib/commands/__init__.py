@@ -11,6 +11,8 @@ __all__ = ["COMMANDS"]
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None] | None] = {
     erasing.unlearn: erasing.unlearn_options,
+    erasing.forget_list: erasing.forget_list_options,
+    erasing.undo: erasing.undo_options,
     photos.invert: photos.invert_options,
     measuring.compare: measuring.compare_options,
     measuring.evaluate: measuring.evaluate_options,

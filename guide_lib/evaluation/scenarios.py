@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +18,9 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
-from guide_lib.files import shown
-from guide_lib.generators.alignment import Alignment
-from guide_lib.inversion.methods import invert_by
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
-from guide_lib.perception.albums import entries, photos_of, tell_skipped
-from guide_lib.perception.pose import views_of
+from guide_lib.session.photographed import inverted, photographed_people
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
@@ -121,7 +116,7 @@ def people_of(
     skip: names of people to leave out, who then need no inversion.
 
     random: latents of seeds 0, 1, ...; ind: the inversions of generated pictures that are treated as photographs;
-    ood: real photos, `photos` or else the bundled portrait (see `_photographed`).
+    ood: real photos, `photos` or else the bundled portrait (see `photographed_people`).
 
     Raises:
         GuideError: an unknown scenario, or the photos cannot be used.
@@ -134,53 +129,8 @@ def people_of(
     elif scenario == "ind":
         for seed in (seed for seed in range(HELD_OUT, HELD_OUT + count) if str(seed) not in skip):
             photo = render(networks.generator, sample_person(networks.generator, seed, 0.7))
-            yield Person(str(seed), _invert(networks, photo, folder), photo)
+            yield Person(str(seed), inverted(networks, photo, folder), photo)
     elif scenario == "ood":
-        yield from _photographed(networks, count, folder, photos or portrait(), skip)
+        yield from photographed_people(networks, photos or portrait(), folder, count, skip)
     else:
         raise GuideError(f"There is no scenario '{scenario}'; choose one of: {', '.join(SCENARIOS)}.")
-
-
-def _photographed(
-    networks: Networks, count: int, folder: Path, photos: Path, skip: Collection[str]
-) -> Iterator[Person]:
-    """One photo, or a folder: each photo in it is a person, and each folder in it one person of several photos.
-
-    Of several photos the first is erased; the others, never seen by the unlearning, are those of ID_others. Whoever
-    cannot be used is left out, and standard error says why; the next one takes the place.
-    """
-    names: list[str] = []
-    alignment = networks.generator.alignment
-    for path in entries(photos) if os.path.isdir(photos) else [photos]:
-        # A folder may have a dot in its name, a photo has an ending.
-        name = shown(path.name if os.path.isdir(path) else path.stem)
-        if len(names) == count:
-            break
-        try:
-            aligned = None if name in skip and name not in names else _aligned(path, name, names, alignment)
-        except GuideError as error:
-            if path == photos:
-                raise
-            tell_skipped({name: str(error)}, photos)
-            continue
-        names.append(name)
-        if aligned is not None:
-            codes = _invert(networks, aligned, folder)
-            yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
-    if not names:
-        raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
-
-
-def _aligned(path: Path, name: str, others: Collection[str], alignment: Alignment) -> Tensor:
-    """The photos of one person. Raises `GuideError` if none can be used, or somebody else has the name."""
-    _, aligned, skipped = photos_of(path, alignment=alignment)
-    tell_skipped(skipped, path)
-    if name in others:
-        raise GuideError(f"Two people in {path.parent} are called '{name}'; rename {path.name}.")
-    return aligned
-
-
-def _invert(networks: Networks, photos: Tensor, folder: Path) -> Tensor:
-    """W+ codes [N, rows, w_dim] by optimisation."""
-    views = views_of(networks.generator, photos)
-    return list(invert_by("optimise", networks, photos, folder, views=views).values())[-1].ws

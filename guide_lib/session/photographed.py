@@ -1,16 +1,20 @@
-"""The person in one photo or in several."""
+"""People in photos: one person in one photo or several, or everybody in a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person
 from guide_lib.files import shown
+from guide_lib.generators.alignment import Alignment
 from guide_lib.inversion.methods import invert_by, reconstructions
+from guide_lib.perception.albums import entries, photos_of, tell_skipped
 from guide_lib.perception.photos import load_face
 from guide_lib.perception.pose import views_of
 
@@ -40,3 +44,57 @@ def photographed(
     cosines = {stage: found.judge[0].item() for stage, found in seen.items()}
     codes = list(stages.values())[-1].ws
     return Person(name, codes[:1], cut[:1], codes[1:] if len(codes) > 1 else None, {"inversion": cosines})
+
+
+def photographed_people(
+    networks: Networks,
+    photos: Path,
+    folder: Path,
+    count: int | None = None,
+    skip: Collection[str] = (),
+    inversion: str = "optimise",
+) -> Iterator[Person]:
+    """One photo, or a folder: each photo in it is a person, and each folder in it one person of several photos.
+
+    Of several photos the first is the person's, the latents of the rest are their `others`. Whoever cannot be used is
+    left out, and standard error says why; the next one takes the place, until there are `count`. folder: where
+    inversions are kept. skip: names of people to leave out, who then need no inversion.
+
+    Raises:
+        GuideError: nobody can be used.
+    """
+    names: list[str] = []
+    alignment = networks.generator.alignment
+    for path in entries(photos) if os.path.isdir(photos) else [photos]:
+        # A folder may have a dot in its name, a photo has an ending.
+        name = shown(path.name if os.path.isdir(path) else path.stem)
+        if len(names) == count:
+            break
+        try:
+            aligned = None if name in skip and name not in names else _aligned(path, name, names, alignment)
+        except GuideError as error:
+            if path == photos:
+                raise
+            tell_skipped({name: str(error)}, photos)
+            continue
+        names.append(name)
+        if aligned is not None:
+            codes = inverted(networks, aligned, folder, inversion)
+            yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+    if not names:
+        raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
+
+
+def _aligned(path: Path, name: str, others: Collection[str], alignment: Alignment) -> Tensor:
+    """The photos of one person. Raises `GuideError` if none can be used, or somebody else has the name."""
+    _, aligned, skipped = photos_of(path, alignment=alignment)
+    tell_skipped(skipped, path)
+    if name in others:
+        raise GuideError(f"Two people in {path.parent} are called '{name}'; rename {path.name}.")
+    return aligned
+
+
+def inverted(networks: Networks, photos: Tensor, folder: Path, inversion: str = "optimise") -> Tensor:
+    """The codes [N, rows, w_dim] of aligned photos [N, 3, S, S], of the method's last stage; kept in the folder."""
+    views = views_of(networks.generator, photos)
+    return list(invert_by(inversion, networks, photos, folder, views=views).values())[-1].ws

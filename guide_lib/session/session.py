@@ -36,17 +36,15 @@ from torch import Tensor
 from guide_lib.closed_form import ForgetList
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
-from guide_lib.figures.plots import before_after, loss_curves
+from guide_lib.figures.plots import loss_curves
 from guide_lib.generators import Generator, View, as_released
 from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.runtime import pick_device
-from guide_lib.session import saving
+from guide_lib.session import saving, showing
 from guide_lib.session.attacking import attack, candidates
 from guide_lib.session.photographed import Photo, photographed
 from guide_lib.targets import Strangers, average_target, draw_strangers, natural_target, ufo_target
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
-
-SHOWN = 8  # other people in the before/after figure
 
 
 class Session:
@@ -163,7 +161,7 @@ class Session:
     def erase_at_once(self) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is the natural one. Returns the student.
+        Without a target chosen before, it is the natural one. Returns the student; w_t is then what it draws.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
@@ -171,6 +169,7 @@ class Session:
         person, w_t = self.chosen(), self.target("natural") if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
         self.lists[-1].add(person.name, codes, w_t)
+        self.w_t = self.lists[-1].target(person.name)
         self.report = self._stopped = None
         return self.student
 
@@ -250,14 +249,11 @@ class Session:
 
     def figure(self) -> Image.Image:
         """The person before and after, eight others before and after, and what `measure` says of them."""
-        report, person = self.report or self.measure(), self.chosen()
-        ws = torch.cat([person.w_u, other_people(self.generator)[:SHOWN]])
-        drawn, redrawn = self.draw(ws, before=True), self.draw(ws)
-        caption = (
-            f"Identity cosine by an independent judge, before against after: the erased person {report.id:.2f}, "
-            f"{report.others} other people {report.retention:.2f} on average (lowest {report.retention_min:.2f})."
-        )
-        return before_after(drawn[0], redrawn[0], list(drawn[1:]), list(redrawn[1:]), caption, person.photo)
+        return showing.figure(self)
+
+    def people(self) -> tuple[dict[str, float], Image.Image]:
+        """Of everybody erased at once the judge's cosine by name, before against after, and the pictures."""
+        return showing.people(self)
 
     def run(self, settings: UnlearningSettings | None = None) -> Report:
         """Erase under a progress bar, measure, and save everything into the folder.

@@ -95,6 +95,11 @@ class UnlearningSettings:
         """The demo's: as `fast`, but the style layers alone learn: steps are a tenth faster, and 100 are enough."""
         return cls.fast(device, **{"steps": 100, "learning_rate": 4e-5, "trained": "styles"} | changes)
 
+    @classmethod
+    def finish(cls, device: torch.device | None = None, **changes: object) -> UnlearningSettings:
+        """After the closed form, whose target the person has reached: 30 steps for what is left, the neighbourhood."""
+        return cls.styles(device, **{"steps": 30, "walk": 0.0} | changes)
+
     def rate(self, index: int) -> float:
         """The learning rate of step `index`, counted from 1.
 

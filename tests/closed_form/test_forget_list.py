@@ -76,6 +76,14 @@ def test_several_photos_are_one_person():
     assert not people.people
 
 
+def test_the_target_is_what_is_drawn():
+    people = ForgetList(GENERATOR, METRIC)
+    people.add("ada", torch.cat([WS["ada"][:1], WS["ben"][:1]]), WS["ben"][1:])
+    people.add("eve", WS["eve"][:1], WS["ada"][1:] + 0.3)
+    for name in people:
+        assert close(people.student().picture(people.people[name].w_u[:1]), GENERATOR.picture(people.target(name)))
+
+
 def test_who_cannot_be_added_leaves_the_list_as_it_was():
     people = listed(NAMES)
     before = pictures(people)
