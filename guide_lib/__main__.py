@@ -153,10 +153,11 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def doctor(args: argparse.Namespace) -> None:
-    """Say what this machine has and whether everything needed is in place."""
+    """Say what this machine has and whether everything needed is in place; with --gpu, what its GPU is good for."""
     from guide_lib.assets.doctor import diagnose
+    from guide_lib.gpu import write_examination
 
-    for line in diagnose():
+    for line in [write_examination(args.gpu)] if args.gpu else diagnose():
         print(line)
 
 
@@ -264,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(convert)
     sub.add_argument("file", type=typed_path, help="the file as downloaded, for example ffhqrebalanced512-128.pkl")
     sub.add_argument("--out", type=typed_path, help="the new file (default: in the cache, or beside FILE)")
-    command(doctor)
+    command(doctor).add_argument("--gpu", type=typed_path, nargs="?", const=Path("runs/gpu.json"), help="try the GPU")
     return top
 
 
