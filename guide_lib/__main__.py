@@ -19,8 +19,7 @@ def parser() -> argparse.ArgumentParser:
         name, text = function.__name__.replace("_", "-"), function.__doc__
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(function=function)
-        if add_options is not None:
-            add_options(sub)
+        add_options(sub)
     return top
 
 

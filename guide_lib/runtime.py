@@ -66,8 +66,17 @@ def trouble_with(device: torch.device) -> str | None:
         F.grid_sample(seen, grid, padding_mode="border", align_corners=False).sum().backward()
         picture.grad.sum().item()  # a GPU says only when it is waited for that it failed
     except (RuntimeError, AssertionError) as error:  # the second: a PyTorch that was built without the device
-        return re.split(r"\.\s|\n", str(error).strip() + "\n")[0]
+        return first_sentence(error)
     return None
+
+
+def first_sentence(error: BaseException) -> str:
+    """What PyTorch says first; advice and a trace of its own follow.
+
+    >>> first_sentence(RuntimeError("No kernel image is available. Compile with CUDA_LAUNCH_BLOCKING=1."))
+    'No kernel image is available'
+    """
+    return re.split(r"\.\s|\n", str(error).strip() + "\n")[0]
 
 
 def _works(device: torch.device) -> bool:

@@ -9,7 +9,7 @@ from guide_lib.commands import erasing, measuring, networks, photos
 
 __all__ = ["COMMANDS"]
 
-COMMANDS: dict[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None] | None] = {
+COMMANDS: dict[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None]] = {
     erasing.unlearn: erasing.unlearn_options,
     erasing.forget_list: erasing.forget_list_options,
     erasing.undo: erasing.undo_options,
@@ -19,5 +19,5 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], Callable[[argparse.Argument
     measuring.report: measuring.report_options,
     networks.assets: networks.assets_options,
     networks.convert: networks.convert_options,
-    networks.doctor: None,
+    networks.doctor: networks.doctor_options,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from guide_lib.files import typed_path
 
@@ -43,8 +44,14 @@ def convert_options(sub: argparse.ArgumentParser) -> None:
 
 
 def doctor(args: argparse.Namespace) -> None:
-    """Say what this machine has and whether everything needed is in place."""
+    """Say what this machine has and whether everything needed is in place; with --gpu, what its GPU is good for."""
     from guide_lib.assets.doctor import diagnose
+    from guide_lib.gpu import write_examination
 
-    for line in diagnose():
+    for line in [write_examination(args.gpu)] if args.gpu else diagnose():
         print(line)
+
+
+def doctor_options(sub: argparse.ArgumentParser) -> None:
+    """What `doctor` takes."""
+    sub.add_argument("--gpu", type=typed_path, nargs="?", const=Path("runs/gpu.json"), help="try the GPU")

@@ -218,6 +218,8 @@ class Pretend(TorchFunctionMode):
             yes = functools.lru_cache(lambda: True)  # PyTorch clears its cache
             memory = "recommended_max_memory", lambda: 16 << 30
             return [
+                (torch.mps, "driver_allocated_memory", lambda: 3 << 20),
+                (torch.mps, "empty_cache", lambda: None),
                 (torch.backends.mps, "is_available", yes),
                 (torch.mps, *memory),
                 (torch.mps, "synchronize", self.synchronize),
@@ -230,6 +232,9 @@ class Pretend(TorchFunctionMode):
             (torch.cuda, "device_count", lambda: 1),
             (torch.cuda, "get_device_capability", lambda device=None: capability),
             (torch.cuda, "get_device_properties", lambda device=None: card),
+            (torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"]),
+            (torch.cuda, "max_memory_allocated", lambda device=None: 3 << 20),
+            (torch.cuda, "reset_peak_memory_stats", lambda device=None: None),
             (torch.cuda, "get_device_name", lambda device=None: card.name),
             (torch.cuda, "synchronize", self.synchronize),
         ]
