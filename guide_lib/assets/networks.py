@@ -61,7 +61,7 @@ def foreign(shapes: Shapes) -> str:
     """What tensors are that belong to none of the generators."""
     if any(".input.freqs" in f".{name}" or "synthesis.L0_" in name for name in shapes):
         return "holds StyleGAN3, with which nothing here draws: choose StyleGAN2 or EG3D"
-    some = ", ".join(list(shapes)[:2])[:100]
+    some = ", ".join(list(shapes)[:2])[:100] or "none"
     known = "known are StyleGAN2 and EG3D, and for the paper's track GOAE, ArcFace and FaceNet"
     return f"holds another network, with tensors such as {some}: {known}"
 

@@ -149,8 +149,6 @@ def _content(source: Path) -> bytes:
         content = source.read_bytes()
     except OSError as error:
         raise GuideError(f"{source} cannot be read ({error.strerror}); check the path.") from error
-    if content[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise GuideError(f"{source} is an HTML page instead of a file: open it in a browser to see why.")
     if {_CONVERTED, "crc32"} & (safetensors_facts(content) or {}).keys():
         raise GuideError(f"{source} was written by this package: use it as it is, with --generator.")
     return content

@@ -6,6 +6,7 @@ What `python -m guide_lib convert` writes, `load_converted` takes, without being
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from guide_lib.generators.base import Generator
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
 from guide_lib.generators.volume import Sampling
+from guide_lib.readers import diagnosis
 
 State = dict[str, Tensor]
 
@@ -75,4 +77,6 @@ def _read(path: Path) -> tuple[State, dict[str, Any]]:
             settings = json.loads((file.metadata() or {}).get("settings", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, settings  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise GuideError(f"{path} is not a converted checkpoint; run python -m guide_lib convert {path}.") from error
+        convert = f"is not a converted checkpoint; run python -m guide_lib convert {shlex.quote(str(path))}"
+        clause = diagnosis(path.read_bytes()) if path.is_file() else None
+        raise GuideError(f"{path} {clause or convert}.") from error

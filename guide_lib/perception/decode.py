@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from importlib.util import find_spec
 from io import BytesIO
 from typing import BinaryIO
 
@@ -19,9 +20,11 @@ from PIL import Image, ImageChops, ImageCms
 
 # What cameras and phones write; among Pillow's others is one that hands the file to Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+FORMATS += ("AVIF",) if find_spec("PIL._avif") else ()  # from Pillow 11.3 on
 PNG, NEEDED = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 JPEG, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 LARGEST_PROFILE = 16 << 20  # bytes
+WHITE_AT = 262  # the TIFF tag: 0 for white, as in faxes, or black
 ORIENTATION = 0x0112  # the EXIF tag: how the stored picture is to be turned
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,6 +87,8 @@ def _read(file: BinaryIO, profile: bytes | None = None) -> Image.Image:
         except Exception:  # whatever Pillow trips over in there
             way = None
         photo = opened.copy() if way is None else opened.transpose(way)
+        if photo.mode.startswith("I;16") and getattr(opened, "tag_v2", {}).get(WHITE_AT) == 0:
+            photo.paste(Image.fromarray(65535 - np.asarray(photo)))  # Pillow does so for 8 bits alone
     if profile:
         photo.info["icc_profile"] = profile
     return photo

@@ -27,10 +27,13 @@ _BEGINNINGS = (
     (b"<?xml", "is an XML page instead of a file: open it in a browser to see why"),
     (b"\x89HDF", "is an HDF5 file, as Keras writes: convert a network of PyTorch"),
     (b"\x93NUMPY", f"is one array of NumPy's: {_OTHER}"),
+    (b"GGUF", "is a language model of llama.cpp's: convert a network of PyTorch"),
     (b"%PDF", f"is a PDF document: {_OTHER}"),
     *((magic, "is a picture: name it with --photo") for magic in (b"\xff\xd8\xff", b"\x89PNG")),
     *((magic, f"is compressed: {_UNPACK}") for magic in (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")),
 )
+_HTML = b"<!doctype html", b"<html"
+_PICKLED, _HEADER = b"\x80", b"{"  # how a pickle begins, and what follows the length in a safetensors file
 _TAR = 257, b"ustar"  # where a tar archive says what it is
 _TENSORFLOW = (
     "is a TensorFlow pickle of StyleGAN: take the same network from the page of NVIDIA's stylegan2-ada-pytorch, or "
@@ -64,12 +67,16 @@ def diagnosis(content: bytes) -> str | None:
     """
     if not content:
         return "is empty: download it again"
+    if content[:256].lstrip().lower().startswith(_HTML):
+        return "is an HTML page instead of a file: open it in a browser to see why"
     for magic, clause in _BEGINNINGS:
         if content.startswith(magic):
             return clause
     if content[_TAR[0] :].startswith(_TAR[1]):
         return f"is a tar archive: {_UNPACK}"
-    return _archive(content) if content.startswith(b"PK") else _pickle(content) or _text(content)
+    if content.startswith(b"PK"):
+        return _archive(content)
+    return _pickle(content) or _text(content) or _binary(content)
 
 
 def _archive(content: bytes) -> str | None:
@@ -136,6 +143,15 @@ def _contents(tree: Any, names: list[str]) -> str | None:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, Made) and isinstance(value.state, dict) and value.state.keys() >= _MODULE
+
+
+def _binary(content: bytes) -> str | None:
+    """What is neither a pickle nor a text."""
+    if content.startswith(_PICKLED) or 0x20 < content[0] < 0x7F:  # the oldest pickles begin with a letter or bracket
+        return None
+    if content[8:9] == _HEADER:
+        return "is a safetensors file that is cut short or changed: make it again, or download it again"
+    return "is of a kind that nothing here reads: convert a file of PyTorch's or NVIDIA's"
 
 
 def _text(content: bytes) -> str | None:

@@ -226,6 +226,10 @@ FOREIGN = {
     "an answer in XML": (lambda: b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is an XML page instead"),
     "an answer in JSON": (lambda: b'{"message": "Not Found"}\n', "is a text that begins '{\"message\": "),
     "a text": (lambda: "Zugriff verweigert: \u00e4".encode(), r"is a text that begins 'Zugriff verweigert: \xe4'"),
+    "ONNX": (lambda: b"\x08\x07\x12\x04test\xff" + bytes(64), "is of a kind that nothing here reads"),
+    "GGUF": (lambda: b"GGUF\x03" + bytes(64), "is a language model of llama.cpp's"),
+    "safetensors cut short": (lambda: safetensors.torch.save(state())[:-400], "is a safetensors file that is cut"),
+    "safetensors of nothing": (lambda: safetensors.torch.save({}), "holds another network, with tensors such as none"),
     "safetensors of another network": (
         lambda: safetensors.torch.save({"conv.weight": torch.ones(2)}),
         "holds another network, with tensors such as conv.weight",
@@ -241,6 +245,9 @@ def test_a_foreign_file_is_called_what_it_is(kind, tmp_path, mark):
     with pytest.raises(GuideError) as refusal:
         official.convert(source)
     said = str(refusal.value)
+    with pytest.raises(GuideError) as named:  # to be drawn with, before it is converted
+        load_generator(source)
+    assert source.name in str(named.value) and str(named.value).count(". ") == 0
     assert said.startswith(f"{source} ") and said.endswith(".") and said.count(". ") == 0 and said.isprintable()
     assert sentence in said and "damaged" not in said and "fetch the original" not in said
     assert list(tmp_path.iterdir()) == [source] and not mark.exists()
@@ -250,7 +257,6 @@ DAMAGED = {
     "a state cut short": lambda: saved(state())[:-400],
     "an older state cut short": lambda: saved(state(), OLD)[:-400],
     "a pickle cut short": lambda: write({"G_ema": described(flat().backbone)})[:-400],
-    "safetensors cut short": lambda: safetensors.torch.save(state())[:-400],
     "noise": lambda: bytes(range(128, 256)) * 20,
 }
 

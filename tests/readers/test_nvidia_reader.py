@@ -190,9 +190,15 @@ def test_a_conversion_replaces_nothing_but_a_conversion(tmp_path):
 
 
 def test_files_that_no_conversion_wrote(tmp_path):
-    (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(GuideError, match="is not a converted checkpoint; run python -m guide_lib convert .*text"):
-        load_generator(str(tmp_path / "text.safetensors"))
+    """What can be converted is to be; of anything else it is said what it is, as `convert` says it."""
+    (tmp_path / "my text.safetensors").write_text("hello")
+    with pytest.raises(GuideError, match="my text.safetensors is a text that begins 'hello'"):
+        load_generator(str(tmp_path / "my text.safetensors"))
+    (tmp_path / "my net.pkl").write_bytes(benign())
+    with pytest.raises(
+        GuideError, match="is not a converted checkpoint; run python -m guide_lib convert '.*my net.pkl'"
+    ):
+        load_generator(str(tmp_path / "my net.pkl"))
     with pytest.raises(GuideError, match="There is no file at .*; check the path."):
         load_generator(str(tmp_path / "nowhere.safetensors"))
 
