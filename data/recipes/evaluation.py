@@ -76,7 +76,10 @@ class Table:
     scenarios: tuple[str, ...]
     methods: list[str]
     people: int
-    quoted: tuple[str, ...] = ("id", "id_others", "retention", "retention_min", "retention_lowest", "fid_pre")
+    quoted: tuple[str, ...] = (
+        *("id", "id_others", "retention", "retention_min", "retention_lowest", "fid_pre"),
+        *("weave", "clean", "strangeness"),
+    )
     distribution: bool = True
     attacks: bool = False
 

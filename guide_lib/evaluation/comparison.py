@@ -141,6 +141,7 @@ def _one_person(
     row: dict[str, Any] = {"seconds": time.perf_counter() - started}
     row |= session.measure().as_dict()
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
+    row["clean"] = float(row["weave"] <= row["weave_own"])
     for part in (_views, _distribution, _attacks):
         row |= part(session, measures)
     _picture(session, path.parent / "pictures" / f"{path.name}.jpg")

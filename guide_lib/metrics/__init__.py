@@ -1,4 +1,4 @@
-"""What was forgotten and what was kept, in numbers: ID, ID_others, retention, LPIPS, FID, KID, intervals."""
+"""What was forgotten and what was kept, in numbers: ID, ID_others, retention, LPIPS, quality, FID, KID, intervals."""
 
 from guide_lib.metrics.columns import METRICS, Metric
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance, photo_features
@@ -23,6 +23,7 @@ from guide_lib.metrics.identity import (
     render,
 )
 from guide_lib.metrics.intervals import Interval, bootstrap_mean, mean_interval, share_difference, share_interval
+from guide_lib.metrics.quality import strangeness, weave
 
 __all__ = [
     "ACCEPTANCE",
@@ -51,5 +52,7 @@ __all__ = [
     "render",
     "share_difference",
     "share_interval",
+    "strangeness",
+    "weave",
     "yaw_views",
 ]

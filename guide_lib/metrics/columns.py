@@ -92,6 +92,7 @@ class Metric:
 _cosine = partial(Metric, bounds=(-1.0, 1.0), unit="judge cosine")
 _share = partial(Metric, bounds=(0.0, 1.0), unit="share", share=True)
 _lpips = partial(Metric, bounds=(0.0, math.inf), unit="LPIPS")
+_ratio = partial(Metric, bounds=(0.0, math.inf), unit="ratio, 1 is usual", format=".1f")
 _seconds = partial(Metric, bounds=(0.0, math.inf), unit="s", format=".1f")
 _steps = partial(Metric, bounds=(0.0, math.inf), unit="steps", format=".1f")
 _rank = partial(Metric, bounds=(0.0, math.inf), unit="rank from 0", format=".1f")
@@ -111,6 +112,10 @@ _ALL = (
     _share("retained", "others still accepted", "Of the other people, whom the judge takes for themselves.", True),
     _lpips("lpips_others", "LPIPS of others", "How far the other people's pictures moved, mean.", False,
            source="Zhang et al. 2018, arXiv 1801.03924"),
+    _ratio("weave", "weave", "Grid in the picture that replaces the person: its power over that beside it.", False),
+    _ratio("weave_own", "weave, G_s", "What 95 % of the others' pictures stay below before."),
+    _share("clean", "replacement not woven", "Of the people, those replaced by a picture that stays below it.", True),
+    _ratio("strangeness", "strangeness", "From what replaces the person to the nearest of the others before.", False),
     Metric("fid_pre", "FID_pre", "From the pictures before to those of the same latents after.", False,
            bounds=(0.0, math.inf), unit="FID", source="Heusel et al. 2017, arXiv 1706.08500"),
     Metric("kid_pre", "KID", "The same by a kernel; unbiased, so it may fall below 0.", False, unit="KID",

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.generators import Generator, View
+from guide_lib.metrics.quality import strangeness, weave
 from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 
@@ -24,6 +25,7 @@ BATCH = 4  # pictures rendered at a time: bounds memory, not the number of peopl
 # The judge's cosine that one in a thousand pairs of different generated people exceeds
 # (data/recipes/judge_threshold.py; data/results/judge_threshold.json).
 ACCEPTANCE = 0.716
+USUAL = 0.95  # of the generator's own pictures are woven less than `Report.weave_own`
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Report:
     retention: mean over the other people, retention_sd, retention_min: their spread. retained: the share of them whom
         the judge still takes for themselves.
     lpips_others: mean LPIPS of the others' pictures.
+    weave, strangeness: of the picture that replaces the person, mean over the views (see `guide_lib.metrics.quality`).
+    weave_own: what 95 % of the others' pictures stay below before; from them strangeness is measured, too.
     others: how many other people. undetected: in how many of the 2 (views + others) pictures no face was found
         (there the fixed FFHQ crop was used).
     """
@@ -44,6 +48,9 @@ class Report:
     retention_min: float
     retained: float
     lpips_others: float
+    weave: float
+    weave_own: float
+    strangeness: float
     others: int
     undetected: int
 
@@ -167,6 +174,9 @@ def evaluate(
         retention_min=kept.min().item(),
         retained=(kept >= threshold).float().mean().item(),
         lpips_others=lpips.mean().item(),
+        weave=weave(after[:seen]).mean().item(),
+        weave_own=weave(before[seen:]).quantile(USUAL).item(),
+        strangeness=strangeness(after[:seen], before[seen:], perceptual, w_u.device).mean().item(),
         others=len(others),
         undetected=undetected,
     )

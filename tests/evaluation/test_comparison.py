@@ -37,6 +37,7 @@ class AnySize(TinyEmbedder):
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 SETTINGS = UnlearningSettings(steps=4, learning_rate=3e-3)
 DIRECTIONS = {name: 0.05 * torch.eye(6)[i] for i, name in enumerate(("yaw", "pitch", "smile"))}
+QUALITY = ("weave", "weave_own", "clean", "strangeness")
 FULL = Measures(DIRECTIONS, lambda images: images.flatten(1)[:, ::64], 24, torch.randn(30, 12), attacks=True)
 
 
@@ -120,6 +121,17 @@ def test_a_number_that_its_metric_cannot_have_is_damage(tmp_path, key, value):
         read_rows(path)
     path.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: None}) + "\n")
     assert len(read_rows(path)) == 2  # a metric that was not measured, and older rows that lack one
+
+
+def test_the_quality_of_what_replaces_people_is_a_column_and_older_rows_have_a_dash(tmp_path):
+    rows = run(tmp_path, people=2, methods=["GUIDE"], measures=Measures())
+    assert [row["clean"] for row in rows] == [float(row["weave"] <= row["weave_own"]) for row in rows]
+    old = [{key: x for key, x in row.items() if key not in QUALITY} | {"method": "before"} for row in rows]
+    keys = ["id", *QUALITY]
+    head, _, new_line, old_line = table_of(summarise([*rows, *old]), keys).splitlines()
+    assert all(METRICS[key].heading in head for key in keys)
+    assert new_line.count("| -") == 0 and old_line.count("| -") == len(QUALITY)
+    assert METRICS["weave"].heading not in table_of(summarise(old))
 
 
 def test_a_contrast_of_shares_is_exact_and_of_an_unknown_metric_none():

@@ -2,7 +2,9 @@ import pytest
 import torch
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
+from guide_lib.generators import View
 from guide_lib.metrics.identity import evaluate, identity_similarity, reconstruction, render
+from guide_lib.metrics.quality import strangeness, weave
 
 JUDGE, PERCEPTUAL = TinyEmbedder(seed=8), TinyPerceptual()
 
@@ -44,6 +46,21 @@ def test_every_number_equals_a_loop_over_people(people):
     assert report.retention_sd == pytest.approx((sum((k - mean) ** 2 for k in kept) / 5) ** 0.5, abs=1e-5)
     lpips = [PERCEPTUAL(generator.synthesis(w).image, student.synthesis(w).image).item() for w in others.split(1)]
     assert report.lpips_others == pytest.approx(sum(lpips) / 6, rel=1e-5)
+
+
+def test_the_quality_of_what_replaces_a_person_is_measured_against_the_others_before(people):
+    generator, w_u, others = people
+    student, views = TinyGenerator(seed=1), (View(), View(yaw=40.0))
+    report = evaluate(student, generator, w_u, others, JUDGE, PERCEPTUAL, views)
+    replacements = [student.picture(w_u, view) for view in views]
+    own = [generator.picture(w) for w in others.split(1)]
+    woven = sorted(weave(picture).item() for picture in own)
+    assert report.weave == pytest.approx(sum(weave(picture).item() for picture in replacements) / 2, rel=1e-4)
+    assert report.weave_own == pytest.approx(0.75 * woven[5] + 0.25 * woven[4], rel=1e-4)  # 95 % of five steps
+    strange = [strangeness(picture, torch.cat(own), PERCEPTUAL, w_u.device).item() for picture in replacements]
+    assert report.strangeness == pytest.approx(sum(strange) / 2, rel=1e-4) and report.strangeness > 0
+    unchanged = evaluate(generator, generator, w_u, w_u.expand(6, -1, -1), JUDGE, PERCEPTUAL)
+    assert unchanged.weave == pytest.approx(unchanged.weave_own, rel=1e-4)
 
 
 def test_missing_faces_are_counted_not_hidden(people):
