@@ -15,8 +15,8 @@ generator itself is likely to draw:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 
 
 # The search. Its choices were made on people of seeds from 100 on: data/results/natural-targets.json.
 STRANGERS, STRANGER_SEED, TYPICAL = 128, 70_707, 0.7  # how many, and the truncation at which they are drawn
-FAR = 0.25  # the share of the strangers who count as far from somebody, by the embedder
+ALIKE = 0.25  # the share of the strangers who count as like somebody, by their readings
+FAR = 0.25  # the share of these who count as far from them, by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
 DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
@@ -101,12 +102,28 @@ class Strangers:
 
     ws: [N, rows, w_dim]. identities: [N, E], unit. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is
     the second moment of w - w_avg. limit: the Mahalanobis distance that the share `LIKELY` of the samples keep to.
+    readings: [w_dim, K], each column reads an apparent attribute out of w, in standard deviations; K may be 0.
     """
 
     ws: Tensor
     identities: Tensor
     precision: Tensor
     limit: float
+    readings: Tensor
+
+    def like(self, person: Tensor) -> Strangers:
+        """The share `ALIKE` of them whose attributes differ least from those of `person` [1, rows, w_dim]; all if K=0.
+
+        >>> strangers = draw_strangers(generator, embedder, torch.eye(6), {"first": torch.eye(6)[0]}, count=16)
+        >>> alike, unlike = strangers.like(generator.w_avg), strangers.ws[:, 0, 0] - generator.w_avg[0, 0, 0]
+        >>> len(alike.ws), (alike.ws[:, 0, 0] - generator.w_avg[0, 0, 0]).abs().max() < unlike.abs().median()
+        (4, tensor(True))
+        """
+        if not self.readings.shape[1]:
+            return self
+        differences = ((self.ws - person)[:, 0] @ self.readings).norm(dim=1)
+        nearest = differences.argsort()[: math.ceil(ALIKE * len(self.ws))]
+        return replace(self, ws=self.ws[nearest], identities=self.identities[nearest])
 
     def likely(self, ws: Tensor, w_avg: Tensor) -> Tensor:
         """Which of ws [N, rows, w_dim], all rows equal, are no rarer than most samples of the generator: [N] bool."""
@@ -114,14 +131,24 @@ class Strangers:
 
 
 def draw_strangers(
-    generator: Generator, embedder: Embedder, moment: Tensor, count: int = STRANGERS, seed: int = STRANGER_SEED
+    generator: Generator,
+    embedder: Embedder,
+    moment: Tensor,
+    attributes: Mapping[str, Tensor] | None = None,
+    count: int = STRANGERS,
+    seed: int = STRANGER_SEED,
 ) -> Strangers:
-    """Draw `count` strangers and look at them: seconds, once for a generator. moment: S, [w_dim, w_dim]."""
+    """Draw `count` strangers and look at them: seconds, once for a generator.
+
+    moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `load_attributes` gives.
+    """
     rng = torch.Generator().manual_seed(seed)
     ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
     precision = torch.linalg.inv(moment.detach().cpu().double())
     limit = _mahalanobis(own, generator.w_avg, precision).quantile(LIKELY).item()
-    return Strangers(ws, _identities(generator, embedder, ws), precision, limit)
+    readings = [attribute.to(ws) for attribute in (attributes or {}).values()]
+    stacked = torch.stack(readings, dim=1) if readings else ws.new_zeros(generator.w_dim, 0)
+    return Strangers(ws, _identities(generator, embedder, ws), precision, limit, stacked)
 
 
 def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
@@ -138,13 +165,13 @@ def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strang
     >>> (person * target).sum() < (strangers.identities @ person[0]).median()
     tensor(True)
     """
-    person = _identities(generator, embedder, w_u)
-    cosines = strangers.identities @ person[0]
+    start, person = _in_w(w_u, generator), _identities(generator, embedder, w_u)
+    alike = strangers.like(start)
+    cosines = alike.identities @ person[0]
     bound = cosines.quantile(FAR)
-    far = strangers.ws[cosines <= bound]
-    far = far[_kept(strangers, far, generator)]
+    far = alike.ws[cosines <= bound]
+    far = far[_kept(alike, far, generator)]
     nearest = far[_lengths(far, w_u, generator).argsort()[:NEAREST]]
-    start = _in_w(w_u, generator)
     points = torch.cat([torch.lerp(start, nearest, share) for share in SHARES])
     return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
 

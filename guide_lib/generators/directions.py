@@ -25,6 +25,7 @@ from torch import Tensor
 from guide_lib.assets import shipped
 
 FILE = "mobilestylegan-ffhq-directions.safetensors"
+ATTRIBUTES_FILE = "mobilestylegan-ffhq-attributes.safetensors"
 UNITS = {"yaw": "degrees", "pitch": "degrees", "smile": "standard deviations"}
 
 # A face as a stiff mask: the tip of the nose stands half an eye distance in front of the plane of eyes and mouth,
@@ -42,6 +43,18 @@ def load_directions(device: torch.device | str | None = None) -> dict[str, Tenso
     of `smile` one standard deviation of the width of the mouth; all as measured by `measure_faces`.
     """
     return load_file(shipped(FILE), device=str(device or "cpu"))
+
+
+def load_attributes(device: torch.device | str | None = None) -> dict[str, Tensor]:
+    """Readings of apparent sex (positive: a man), childhood and old age for `mobilestylegan-ffhq`, name -> [512].
+
+    attribute @ (w - w') is by how many standard deviations two faces differ; first impressions of one viewer, fitted on
+    256 drawn faces (data/recipes/attributes.py).
+
+    >>> {name: list(reading.shape) for name, reading in sorted(load_attributes().items())}
+    {'child': [512], 'old': [512], 'sex': [512]}
+    """
+    return load_file(shipped(ATTRIBUTES_FILE), device=str(device or "cpu"))
 
 
 def move(ws: Tensor, direction: Tensor, amount: float | Tensor, rows: Sequence[int] | None = None) -> Tensor:
