@@ -45,10 +45,14 @@ def convert_options(sub: argparse.ArgumentParser) -> None:
 
 def doctor(args: argparse.Namespace) -> None:
     """Say what this machine has and whether everything needed is in place; with --gpu, what its GPU is good for."""
-    from guide_lib.assets.doctor import diagnose
-    from guide_lib.gpu import write_examination
+    if args.gpu:
+        from guide_lib.gpu import write_examination
 
-    for line in [write_examination(args.gpu)] if args.gpu else diagnose():
+        print(write_examination(args.gpu))
+        return
+    from guide_lib.assets.doctor import diagnose
+
+    for line in diagnose():
         print(line)
 
 
