@@ -71,7 +71,7 @@ def evaluate_people(
         GuideError: the folder's rows were made with other settings, at another resolution or with other measures.
     """
     measures = measures or Measures()
-    facts = claim_folder(folder, networks, settings, measures)
+    facts, session = claim_folder(folder, networks, settings, measures), Session(networks, folder)
     rows = read_rows(folder / "people.jsonl")
     done = {row_key(row) for row in rows}
     finished = {key[2] for key in done if all((scenario, method, key[2]) in done for method in methods)}
@@ -80,7 +80,7 @@ def evaluate_people(
             key = {"scenario": scenario, "method": method, "person": person.name}
             if row_key(key) not in done:
                 path = folder / "-".join(key.values()).replace(" ", "_")
-                rows.append(key | person.facts | _one_person(networks, settings, method, person, path, measures))
+                rows.append(key | person.facts | _one_person(session, settings, method, person, path, measures))
                 append_row(folder / "people.jsonl", rows[-1])
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
@@ -127,26 +127,31 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _one_person(
-    networks: Networks, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
+    session: Session, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
 ) -> dict[str, Any]:
     """Unlearn, measure, forget the checkpoint. path: of the person's files, without what is different among them."""
-    session = Session(networks, path.parent)
-    session.person = person
-    session.w_t, settings = METHODS[method].prepare(person.w_u, networks.generator.w_avg, settings)
-    checkpoint = path.with_name(f"{path.name}.safetensors")
+    session.start_over(replace(person, others=None))  # other photos are for ID_others, and never seen before
     started = time.perf_counter()
-    with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
-        for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
-            pass
-    row: dict[str, Any] = {"seconds": time.perf_counter() - started}
+    settings = METHODS[method].prepare(session, settings)
+    row: dict[str, Any] = {"target_seconds": time.perf_counter() - started}
+    started = time.perf_counter()
+    if METHODS[method].at_once:
+        session.erase_at_once()
+    checkpoint = path.with_name(f"{path.name}.safetensors")
+    if METHODS[method].trained:
+        with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
+            for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
+                pass
+    row["seconds"] = time.perf_counter() - started
+    session.person = person
     row |= session.measure().as_dict()
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
     row["clean"] = float(row["weave"] <= row["weave_own"])
     for part in (_views, _distribution, _attacks):
         row |= part(session, measures)
     _picture(session, path.parent / "pictures" / f"{path.name}.jpg")
-    row["became"] = networks.judge.embed_faces(session.draw())[0][0].tolist()
-    checkpoint.unlink()
+    row["became"] = session.networks.judge.embed_faces(session.draw())[0][0].tolist()
+    checkpoint.unlink(missing_ok=True)
     return row
 
 

@@ -1,8 +1,10 @@
 """Who is erased, and how: the scenarios and the methods of the evaluation, as data.
 
+>>> session = Session(networks, tmp_path)
 >>> for person in people_of("random", networks, 2, tmp_path):
-...     w_t, settings = METHODS["GUIDE without adjacency"].prepare(person.w_u, generator.w_avg, UnlearningSettings())
-...     print(person.name, person.facts, list(w_t.shape), settings.weight_adjacency)
+...     _ = session.take(person)
+...     settings = METHODS["GUIDE without adjacency"].prepare(session, UnlearningSettings())
+...     print(person.name, person.facts, list(session.w_t.shape), settings.weight_adjacency)
 0 {'truncation': 1.0} [1, 3, 6] 0.0
 1 {'truncation': 0.7} [1, 3, 6] 0.0
 """
@@ -14,14 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
+from guide_lib.session import Session
 from guide_lib.session.photographed import inverted, photographed_people
-from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
 
 TRUNCATIONS = (1.0, 0.7)  # person k is drawn at TRUNCATIONS[k % 2]
@@ -33,23 +33,28 @@ SCENARIOS = ("random", "ind", "ood")
 class Method:
     """How somebody is erased.
 
-    target: "ufo", "average", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run, by name.
+    target: "ufo", "average", "natural", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run,
+    by name. at_once: in closed form, first. trained: by training, then.
     """
 
     target: str = "ufo"
     d: float = 30.0
     changes: dict[str, Any] = field(default_factory=dict)
+    at_once: bool = False
+    trained: bool = True
 
-    def prepare(self, w_u: Tensor, w_avg: Tensor, settings: UnlearningSettings) -> tuple[Tensor, UnlearningSettings]:
-        """The target w_t [1, rows, w_dim] and the settings of this method.
+    def prepare(self, session: Session, settings: UnlearningSettings) -> UnlearningSettings:
+        """Choose the target w_t for the session's person; returns the settings of this method.
 
-        >>> target, settings = METHODS["baseline"].prepare(w_u, generator.w_avg, UnlearningSettings())
-        >>> torch.equal(target, generator.w_avg), settings.weight_global
-        (True, 0.0)
+        >>> session = Session(networks, tmp_path)
+        >>> _ = session.choose(seed=7)
+        >>> METHODS["baseline"].prepare(session, UnlearningSettings()).weight_global
+        0.0
+        >>> torch.equal(session.w_t, generator.w_avg)
+        True
         """
-        targets = {"ufo": lambda: ufo_target(w_u, w_avg, self.d), "average": lambda: average_target(w_u, w_avg)}
-        w_t = targets[self.target]() if self.target != "self" else w_u.clone()
-        return w_t, replace(settings, **self.changes)
+        session.target(self.target, self.d)
+        return replace(settings, **self.changes)
 
 
 LOCAL_ONLY = {"weight_adjacency": 0.0, "weight_global": 0.0}
@@ -71,6 +76,12 @@ METHODS: dict[str, Method] = {
     # Adapters start from nothing and have no style layers among them, which the preset lets learn faster.
     "GUIDE by adapters": Method(changes={"trained": "adapters", "learning_rate": 6e-4}),
     "GUIDE in single precision": Method(changes={"mixed_precision": False}),
+    "closed form": Method("natural", at_once=True, trained=False),
+    "closed form to the mean": Method("average", at_once=True, trained=False),
+    "closed form to UFO": Method("ufo", at_once=True, trained=False),
+    # The person has arrived, so nothing walks; what is left is the neighbourhood.
+    "closed form then GUIDE": Method("natural", changes={"steps": 30, "walk": 0.0}, at_once=True),
+    "GUIDE to a natural face": Method("natural"),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
     **{f"N_a = {n}": Method(changes={"n_adjacent": n}) for n in (1, 4)},
@@ -83,6 +94,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
     "frugal": ["GUIDE by styles", "GUIDE by LoRA", "GUIDE by adapters"],
+    "closed": [name for name in METHODS if name.startswith("closed form")],
     "control": ["local x 3 without adjacency", "GUIDE in single precision"],
     "all": list(METHODS),
 }

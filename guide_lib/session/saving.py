@@ -63,8 +63,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise GuideError(f"{folder} holds no finished run of `unlearn`; name the folder of one.") from error
 
 
-def restore(session: Session, name: str) -> None:
-    """Put the person called `name`, the target and the student of the session's folder into a session just opened."""
+def restore(session: Session, name: str) -> Session:
+    """Put the person called `name`, the target and the student of its folder into a session just opened."""
     folder, generator = session.folder, session.generator
     latents, _ = load_tensors(folder / LATENTS)
     on_device = {key: tensor.to(generator.w_avg) for key, tensor in latents.items() if key != "photo"}
@@ -76,3 +76,4 @@ def restore(session: Session, name: str) -> None:
         session.lists.append(ForgetList(dressed(generator.student(), load_tensors(trained)[0])))
     if listed:
         session.lists[-1] = ForgetList.load(folder / FORGOTTEN, session.lists[-1].base)
+    return session

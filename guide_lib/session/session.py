@@ -37,7 +37,8 @@ from guide_lib.closed_form import ForgetList
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
 from guide_lib.figures.plots import loss_curves
-from guide_lib.generators import Generator, View, as_released
+from guide_lib.generators import Generator, View, as_released, load_attributes
+from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
@@ -138,10 +139,16 @@ class Session:
         self.person, self.w_t, self.report, self._stopped = person, None, None, None
         return person
 
+    def start_over(self, person: Person) -> Person:
+        """The same, from the untouched generator."""
+        self.lists = [self.lists[0].upon(self.generator)]
+        return self.take(person)
+
     @cached_property
     def strangers(self) -> Strangers:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
-        return draw_strangers(self.generator, self.networks.embedder, self.lists[0].metric)
+        known = load_attributes(self.generator.w_avg.device) if isinstance(self.generator, MobileStyleGAN) else None
+        return draw_strangers(self.generator, self.networks.embedder, self.lists[0].metric, known)
 
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
         """Choose w_t [1, rows, w_dim]: "ufo" (d in the paper's scale), "average", "natural", or "self" (nobody else).
@@ -227,8 +234,7 @@ class Session:
         Raises:
             GuideError: there is no such attack, or nobody was chosen.
         """
-        w_u, photo = self.chosen().w_u, self.photo()
-        return attack(name, self.networks, self.student, w_u, photo, **options)
+        return attack(name, self.networks, self.student, self.chosen().w_u, self.photo(), **options)
 
     def candidates(self) -> Tensor:
         """The person and 15 strangers [16, rows, w_dim]: among these a fingerprint has to find the first."""
@@ -273,7 +279,7 @@ class Session:
         return self.report
 
     def save(self) -> Path:
-        """Write everything into the folder, see `guide_lib.session.saving`; returns the folder."""
+        """Write everything into the folder, see `guide_lib.session.saving`."""
         return saving.save(self)
 
     @classmethod
@@ -285,9 +291,7 @@ class Session:
         """
         facts = saving.read_facts(folder)
         person = facts.pop("person")
-        session = cls.open(**facts, device=device, folder=folder)
-        saving.restore(session, person)
-        return session
+        return saving.restore(cls.open(**facts, device=device, folder=folder), person)
 
     def chosen(self) -> Person:
         """Who is to be forgotten. Raises GuideError before anybody was chosen."""

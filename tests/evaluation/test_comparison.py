@@ -15,7 +15,7 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
-from guide_lib.evaluation import comparison, scenarios
+from guide_lib.evaluation import comparison
 from guide_lib.evaluation.comparison import Measures, evaluate_people
 from guide_lib.evaluation.report import curve, write_report
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
@@ -24,6 +24,7 @@ from guide_lib.experiment import Networks
 from guide_lib.metrics.columns import METRICS
 from guide_lib.perception import photos as pictures
 from guide_lib.perception.albums import Album
+from guide_lib.session import Session, photographed
 from guide_lib.session.attacking import CANDIDATES
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
@@ -147,13 +148,18 @@ def test_a_contrast_of_shares_is_exact_and_of_an_unknown_metric_none():
 
 
 def test_methods_prepare_what_their_names_say():
-    w_u, w_avg = torch.randn(1, 3, 6), torch.zeros(1, 3, 6)
+    session = Session(NETWORKS)
+    w_u, w_avg = session.choose(seed=1).w_u, NETWORKS.generator.w_avg
 
     def prepared(name):
-        return METHODS[name].prepare(w_u, w_avg, SETTINGS)
+        settings = METHODS[name].prepare(session, SETTINGS)
+        return session.w_t, settings
 
     assert torch.equal(prepared("GUIDE")[0], ufo_target(w_u, w_avg)) and prepared("GUIDE")[1] == SETTINGS
     assert torch.equal(prepared("baseline")[0], average_target(w_u, w_avg))
+    assert torch.equal(prepared("closed form to the mean")[0], average_target(w_u, w_avg))
+    assert torch.equal(prepared("closed form")[0], session.target("natural"))
+    assert prepared("closed form then GUIDE")[1].position(1) == 1.0
     assert prepared("baseline")[1] == SETTINGS.local_only()
     assert torch.equal(prepared("d = 5")[0], ufo_target(w_u, w_avg, 5.0))
     assert prepared("alpha = 0")[1] == replace(SETTINGS, alpha_max=0.0)
@@ -176,12 +182,26 @@ def test_methods_prepare_what_their_names_say():
         chosen_methods(["guide"])
 
 
+def test_closed_form_is_measured_like_the_others_and_leaves_nothing_behind(tmp_path):
+    methods = ["closed form", "GUIDE", "closed form then GUIDE"]
+    rows = run(tmp_path, 2, methods, Measures())
+    assert [row["method"] for row in rows] == methods * 2
+    again = run(tmp_path / "alone", 2, ["GUIDE"], Measures())
+    guide = [row for row in rows if row["method"] == "GUIDE"]
+    assert [row["id"] for row in guide] == [row["id"] for row in again]  # nobody was erased before
+    for row in rows:
+        assert row["seconds"] > 0 and row["target_seconds"] > 0 and row["id"] < 0.95
+    assert not list(tmp_path.glob("*closed*.safetensors"))
+
+
 def test_identity_ascent_moves_the_person_away(tmp_path):
     settings = replace(SETTINGS, steps=60)
     (row,) = run(tmp_path, 1, ["identity ascent"], Measures(), settings)
     assert row["id"] < 0.9
-    start, _ = METHODS["identity ascent"].prepare(torch.ones(1, 3, 6), torch.zeros(1, 3, 6), settings)
-    assert torch.equal(start, torch.ones(1, 3, 6))
+    session = Session(NETWORKS)
+    session.choose(seed=1)
+    METHODS["identity ascent"].prepare(session, settings)
+    assert torch.equal(session.w_t, session.person.w_u)
 
 
 def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
@@ -198,12 +218,12 @@ def test_scenarios_give_latents_inversions_and_photos(tmp_path, monkeypatch):
         assert alignment is NETWORKS.generator.alignment
         return Album(["a", "b", "c"], torch.rand(3 if path.is_dir() else 1, 3, 32, 32), {})
 
-    monkeypatch.setattr(scenarios, "photos_of", album)
+    monkeypatch.setattr(photographed, "photos_of", album)
     ada, bob = people_of("ood", NETWORKS, 5, tmp_path, photos)
     assert (ada.name, len(ada.w_u), len(ada.others)) == ("ada", 1, 2) and (bob.name, bob.others) == ("bob", None)
     inverted = []
     monkeypatch.setattr(
-        scenarios, "_invert", lambda networks, photos, folder: inverted.append(1) or torch.rand(1, 3, 6)
+        photographed, "inverted", lambda networks, photos, folder, inversion: inverted.append(1) or torch.rand(1, 3, 6)
     )
     (only,) = people_of("ood", NETWORKS, 5, tmp_path, photos, skip={"ada"})
     assert only.name == "bob" and len(inverted) == 1

@@ -113,7 +113,7 @@ def test_shares_take_the_exact_interval_and_others_stay_within_their_bounds():
 
 
 def test_a_value_and_an_interval_are_shown_in_the_same_format():
-    assert METRICS["id"].show(0.25) == "0.250" and METRICS["seconds"].show(12.345) == "12.3"
+    assert METRICS["id"].show(0.25) == "0.250" and METRICS["seconds"].show(12.3) == "12.30"
     assert METRICS["relearn_steps"].show(Interval(30, 20, 40.25, 6)) == "30.0 [20.0, 40.2]"
 
 

@@ -7,12 +7,13 @@ import pytest
 from project import DATA, RESULTS, page, recipe, sentences
 from safetensors.torch import load_file
 
-from guide_lib import attacks, session
+from guide_lib import attacks
 from guide_lib.evaluation import comparison, scenarios
 from guide_lib.experiment import OTHERS_SEED, other_people
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics import distribution, forgetting
 from guide_lib.metrics.columns import METRICS
+from guide_lib.session import attacking
 from guide_lib.unlearning import UnlearningSettings
 
 TEXT = sentences("docs/protocol.md")
@@ -73,7 +74,7 @@ def test_the_attacks_budgets():
     assert default(attacks.neighbour_curve, "count") == 6 and "toward six other people" in TEXT
     assert default(attacks.relearn, "look_every") == 5 and "looked at every five" in TEXT
     assert f"of at most {comparison.RELEARNING_STEPS} steps" in TEXT
-    assert f"G_u and {session.CANDIDATES} latents | how many of the {session.CANDIDATES - 1} others" in TEXT
+    assert f"G_u and {attacking.CANDIDATES} latents | how many of the {attacking.CANDIDATES - 1} others" in TEXT
 
 
 @pytest.mark.parametrize("name", ["paper", "fast", "styles"])
