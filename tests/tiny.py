@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from guide_lib.experiment import Networks
 from guide_lib.generators import Generator, Rendering, View
 from guide_lib.generators.base import StyleLayer
 
@@ -116,10 +117,10 @@ class TinyEmbedder(nn.Module):
         self.register_buffer("projection", torch.randn(3 * 16 * 16, 7, generator=rng))
 
     def embed(self, images: Tensor) -> Tensor:
-        return F.normalize(images.flatten(1) @ self.projection, dim=1)
+        return F.normalize(images.to(self.projection.device).flatten(1) @ self.projection, dim=1)
 
     def embed_faces(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.embed(images), images.flatten(1).std(1) > 1e-3
+        return self.embed(images), images.cpu().flatten(1).std(1) > 1e-3
 
 
 class GreyEncoder(nn.Module):
@@ -131,3 +132,9 @@ class GreyEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.w_avg + images.mean((1, 2, 3)).view(-1, 1, 1)
+
+
+def networks_on(device: torch.device | str, generator: Generator | None = None) -> Networks:
+    """All that a run needs, on a device."""
+    networks = generator or TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=2)
+    return Networks(*(network.to(device) for network in networks))

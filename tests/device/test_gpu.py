@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import pytest
 import torch
 import torch.nn.functional as F
 from pretend import Pretend, There
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import networks_on
 
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks
 from guide_lib.gpu import examine, report, table, write_examination
 from guide_lib.gpu.parity import ALLOWED, answers, apart, compared
 from guide_lib.gpu.speed import measured, spread
 from guide_lib.gpu.trials import TRIALS, tried
 
 PICTURES = "step, single", "step, mixed", "inversion step", "judge, 8 pictures"
-
-
-def tiny(device: torch.device | str) -> Networks:
-    networks = TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=2)
-    return Networks(*(copy.deepcopy(network).to(device) for network in networks))
 
 
 def test_every_operation_works_there(device):
@@ -53,7 +46,7 @@ def test_an_operation_that_is_refused_or_wrong_is_named(monkeypatch):
 
 
 def test_a_device_that_computes_as_the_cpu_passes(device):
-    result = examine(device, tiny, repeats=2)
+    result = examine(device, networks_on, repeats=2)
     single = [row for row in result["parity"] if row["precision"] == "single"]
     assert [row["what"] for row in single] == list(ALLOWED)
     assert all(row["passed"] for row in result["parity"]), result["parity"]
@@ -73,19 +66,19 @@ def test_the_convolutions_keep_ten_bits_only_while_that_is_measured(monkeypatch)
     real = report.answers
     monkeypatch.setattr(report, "answers", lambda nets: seen.append(torch.backends.cudnn.allow_tf32) or real(nets))
     with Pretend("cuda"):
-        examine(torch.device("cuda"), tiny, repeats=1)
+        examine(torch.device("cuda"), networks_on, repeats=1)
     assert seen[1:] == [False, True] and torch.backends.cudnn.allow_tf32 is before
 
 
 @pytest.mark.parametrize("part, failing", [("generator", "picture"), ("embedder", "embedder"), ("judge", "judge's")])
 def test_a_network_that_is_off_fails(part, failing):
     """A twentieth of one weight in each."""
-    wrong = tiny("cpu")
+    wrong = networks_on("cpu")
     network = getattr(wrong, part)
     with torch.no_grad():
         weight = network.head.weight if part == "generator" else network.projection
         weight += 0.05 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
-    rows = compared(answers(wrong), answers(tiny("cpu")), "single")
+    rows = compared(answers(wrong), answers(networks_on("cpu")), "single")
     assert any(row["what"].startswith(failing) and not row["passed"] for row in rows)
     assert next(row for row in rows if row["what"] == "w")["passed"]
     text = table({"facts": {}, "trials": {}, "parity": rows, "spread": {}, "speed": []})
@@ -110,12 +103,12 @@ def test_repetitions_that_differ_are_seen(monkeypatch):
         "guide_lib.gpu.speed.one_step",
         lambda networks: {"loss": torch.tensor([next(losses)]), "gradient, 1 - cosine": torch.ones(3)},
     )
-    assert spread(tiny("cpu")) == {"loss": pytest.approx(0.1 / 1.1), "gradient": 0.0}
+    assert spread(networks_on("cpu")) == {"loss": pytest.approx(0.1 / 1.1), "gradient": 0.0}
 
 
 def test_clocks_are_read_when_the_device_is_done():
     with Pretend("cuda") as seen:
-        measured(tiny("cuda"), repeats=3)
+        measured(networks_on("cuda"), repeats=3)
     waits = {place: count for (place, kind), count in seen.waits.items() if kind == "synchronize"}
     assert waits == {place: count for place, count in waits.items() if place.startswith("runtime.py")}
     assert sum(waits.values()) == len(PICTURES) * (3 + 2) * 2
@@ -123,7 +116,7 @@ def test_clocks_are_read_when_the_device_is_done():
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
 def test_the_command_writes_a_file_and_prints_a_table(kind, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report, "load_networks", lambda device: tiny(device))
+    monkeypatch.setattr(report, "load_networks", lambda device: networks_on(device))
     monkeypatch.setattr(report.write_examination, "__defaults__", (report.load_default, 1))
     with Pretend(kind):
         assert main(["doctor", "--gpu", str(tmp_path / "new" / "gpu.json")]) == 0
@@ -144,4 +137,4 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path, monkeypatch, capsys)
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with Pretend("cuda"), pytest.raises(GuideError, match="Cannot write .*; name another file after --gpu"):
-        write_examination(tmp_path / "file" / "gpu.json", tiny, repeats=1)
+        write_examination(tmp_path / "file" / "gpu.json", networks_on, repeats=1)
