@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, features
 
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
@@ -73,6 +73,13 @@ def test_of_an_animation_the_first_picture_counts(portrait: Image.Image, tmp_pat
     photo = load_photo(tmp_path / "wink.gif")
     assert np.abs(np.array(photo).astype(float) - np.array(portrait)).mean() < 10
     assert align(photo, 64).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read_where_pillow_can(portrait: Image.Image, tmp_path: Path) -> None:
+    """Before: "not a picture that can be read"."""
+    portrait.save(tmp_path / "me.avif", quality=90)
+    assert np.abs(np.array(load_photo(tmp_path / "me.avif")).astype(float) - np.array(portrait)).mean() < 3
 
 
 def test_a_huge_photo_keeps_its_size_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
