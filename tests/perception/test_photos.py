@@ -112,6 +112,12 @@ def a_folder(folder: Path) -> Path:
     return folder / "photos.jpg"
 
 
+def a_pipe(folder: Path) -> Path:
+    """Nobody writes into it: whoever opens it waits for ever."""
+    os.mkfifo(folder / "me.jpg")
+    return folder / "me.jpg"
+
+
 def text_named_jpg(folder: Path) -> Path:
     return written(folder / "me.jpg", b"hello")
 
@@ -161,6 +167,18 @@ def ribbon(folder: Path) -> Path:
     return saved(Image.new("RGB", (6000, 70), "grey"), folder / "me.png")
 
 
+def test_a_photo_that_the_system_keeps_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `forbidden`, also for those who may read everything."""
+
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = saved(Image.new("RGB", (200, 200)), tmp_path / "me.png")
+    monkeypatch.setattr(type(path), "open", closed)
+    with pytest.raises(GuideError, match="You may not read .*me.png; change its permissions."):
+        load_photo(path)
+
+
 def written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
@@ -179,6 +197,7 @@ UNREADABLE = "is not a picture that can be read; save it as JPEG or PNG."
     [
         (missing, "There is no photo at"),
         (a_folder, "photos.jpg is a folder; name one of the photos in it."),
+        (a_pipe, "me.jpg is no file but a pipe or a device; save the picture in a file."),
         (text_named_jpg, f"me.jpg {UNREADABLE}"),
         (drawing_in_svg, f"me.svg {UNREADABLE}"),
         (heic, f"me.heic {UNREADABLE}"),

@@ -205,6 +205,16 @@ def test_files_that_no_conversion_wrote(tmp_path):
         load_generator(str(tmp_path / "nowhere.safetensors"))
 
 
+def test_a_pipe_a_device_and_a_folder_are_not_read(tmp_path):
+    """Before, the conversion of /dev/zero took all memory, and that of a pipe waited for ever."""
+    os.mkfifo(tmp_path / "pipe.pkl")
+    for path in (tmp_path, tmp_path / "pipe.pkl", Path("/dev/zero")):
+        with pytest.raises(GuideError, match="is no file but a folder, a pipe or a device; name a file.$"):
+            official.convert(path)
+        with pytest.raises(GuideError, match="is a folder; name|There is no file at"):
+            load_generator(path)
+
+
 def test_a_checkpoint_that_may_not_be_read(tmp_path, monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
