@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 
 from guide_lib.errors import GuideError
 
+LONGEST_STEM = 180  # bytes, of the 255 that a name may have: endings come after it
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
@@ -47,6 +49,19 @@ def shown(path: str | os.PathLike[str]) -> str:
     caf\\xe9
     """
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def file_stem(text: str) -> str:
+    """A text as the beginning of a file's name: without spaces, and of a long one the beginning and a digest.
+
+    >>> file_stem("ood-GUIDE-Ada Lovelace"), len(file_stem("\u4eac" * 200).encode()) <= LONGEST_STEM
+    ('ood-GUIDE-Ada_Lovelace', True)
+    """
+    stem = text.replace(" ", "_")
+    if len(content := stem.encode(errors="backslashreplace")) <= LONGEST_STEM:
+        return stem
+    told_apart = hashlib.sha256(content).hexdigest()[:12]
+    return content[: LONGEST_STEM - 13].decode(errors="ignore") + "-" + told_apart
 
 
 @contextlib.contextmanager

@@ -131,6 +131,29 @@ def test_names_in_another_encoding_go_through_all_commands(tiny, tmp_path, monke
     assert list(metrics["photos"]) == [r"Jos\xe9.png"]
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "tab\there", "a\x1b[31mcolour", "left\u202egpj"])
+def test_a_message_stays_on_one_line_whatever_a_name_holds(name, tmp_path, monkeypatch, capsys):
+    """And the terminal is not told to do anything."""
+    monkeypatch.chdir(tmp_path)
+    Path(f"{name}.jpg").write_text("hello")
+    for argv in (["unlearn", "--photo", f"{name}.jpg"], ["unlearn", "--person", "1", "--generator", f"{name}.pt"]):
+        assert main([*argv, "--out", "new"]) == 2
+        said = capsys.readouterr().err
+        assert said.endswith(".\n") and said[:-1].isprintable() and name.encode("unicode_escape").decode() in said
+
+
+def test_a_person_may_have_a_name_as_long_as_a_file_can(tiny, tmp_path):
+    """Before, the names of what is made for them were too long, and the evaluation ended."""
+    (tmp_path / "people").mkdir()
+    for name in ("x" * 251, "\u4eac" * 83 + "a", "\u4eac" * 83 + "b"):
+        portrait().save(tmp_path / "people" / f"{name}.png")
+    asked = ["evaluate", "--scenario", "ood", "--photos", str(tmp_path / "people"), "--people", "3", "--steps", "1"]
+    assert main([*asked, "--methods", "GUIDE", "--out", str(tmp_path / "out")]) == 0
+    assert main(["report", str(tmp_path / "out")]) == 0
+    people = [json.loads(row)["person"] for row in (tmp_path / "out" / "people.jsonl").read_text().splitlines()]
+    assert len(set(people)) == 3 and len(list((tmp_path / "out" / "pictures").iterdir())) == 3
+
+
 # --- students ---
 
 

@@ -145,6 +145,8 @@ def conversion_note(path: Path) -> str:
 
 
 def _content(source: Path) -> bytes:
+    if os.path.exists(source) and not os.path.isfile(source):  # a device may have no end
+        raise GuideError(f"{source} is no file but a folder, a pipe or a device; name a file.")
     try:
         content = source.read_bytes()
     except OSError as error:

@@ -28,7 +28,7 @@ from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, people_of
 from guide_lib.experiment import Networks, Person, bar, other_people
 from guide_lib.figures.plots import image_grid, jpeg_bytes
-from guide_lib.files import append_row, write_json
+from guide_lib.files import append_row, file_stem, write_json
 from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
@@ -79,7 +79,7 @@ def evaluate_people(
         for method in methods:
             key = {"scenario": scenario, "method": method, "person": person.name}
             if row_key(key) not in done:
-                path = folder / "-".join(key.values()).replace(" ", "_")
+                path = folder / file_stem("-".join(key.values()))
                 rows.append(key | person.facts | _one_person(session, settings, method, person, path, measures))
                 append_row(folder / "people.jsonl", rows[-1])
     summary = summarise(rows)

@@ -39,8 +39,7 @@ def load_converted(path: Path, resolution: int | None = None) -> Generator:
 
     >>> load_converted(Path("nowhere.safetensors"))
     Traceback (most recent call last):
-    guide_lib.errors.GuideError: nowhere.safetensors is not a converted checkpoint; run python -m guide_lib convert
-    nowhere.safetensors.
+    guide_lib.errors.GuideError: nowhere.safetensors cannot be read (No such file or directory); check the path.
     """
     state, settings = _read(path)
     try:
@@ -77,6 +76,13 @@ def _read(path: Path) -> tuple[State, dict[str, Any]]:
             settings = json.loads((file.metadata() or {}).get("settings", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, settings  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        convert = f"is not a converted checkpoint; run python -m guide_lib convert {shlex.quote(str(path))}"
-        clause = diagnosis(path.read_bytes()) if path.is_file() else None
-        raise GuideError(f"{path} {clause or convert}.") from error
+        raise GuideError(f"{path} {_why_not(path)}.") from error
+
+
+def _why_not(path: Path) -> str:
+    """What is the matter with a file that is no converted checkpoint."""
+    try:
+        clause = diagnosis(path.read_bytes())
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check the path"
+    return clause or f"is not a converted checkpoint; run python -m guide_lib convert {shlex.quote(str(path))}"

@@ -18,7 +18,7 @@ from guide_lib.errors import GuideError
 from guide_lib.files import shown
 from guide_lib.generators.alignment import FFHQ, Alignment
 from guide_lib.perception.decode import FORMATS
-from guide_lib.perception.photos import load_face, load_photo
+from guide_lib.perception.photos import load_face, load_photo, opened
 
 TOLD = 3  # reasons that are printed, of however many
 
@@ -155,14 +155,12 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 def _is_picture(path: Path) -> bool:
     """Whether a file begins as a picture does; else GuideError says what is wrong with it."""
-    if not os.path.isfile(path):
-        raise GuideError(f"{path} is no file but a pipe, a device or a link to nothing; name pictures.")
-    try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # what is odd about a picture is its reader's to say
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd about a picture is its reader's to say
+        try:
             Image.open(file, formats=FORMATS).close()
-    except Exception:  # a damaged file can make a decoder raise nearly anything
-        load_photo(path)
+        except Exception:  # a damaged file can make a decoder raise nearly anything
+            load_photo(path)
     return True
 
 

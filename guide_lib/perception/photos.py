@@ -4,6 +4,7 @@
 Whatever is wrong with a file ends in one sentence that says what to do about it.
 """
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,7 +36,7 @@ def load_photo(path: str | Path) -> Image.Image:
     guide_lib.errors.GuideError: There is no photo at nowhere.jpg; check the path.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         photo = _decoded(file, path)
     if min(photo.size) < SHORTEST_SIDE:
         size = f"{photo.width} x {photo.height}"
@@ -71,6 +72,20 @@ def load_face(
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file to be read as a picture; GuideError if there is none, or it may not be read, or is of another kind."""
+    if os.path.isdir(path):
+        raise GuideError(f"{path} is a folder; name one of the photos in it.")
+    if os.path.exists(path) and not os.path.isfile(path):  # it might have no end, or wait for one
+        raise GuideError(f"{path} is no file but a pipe or a device; save the picture in a file.")
+    try:
+        return path.open("rb")
+    except PermissionError:
+        raise GuideError(f"You may not read {path}; change its permissions.") from None
+    except OSError:
+        raise GuideError(f"There is no photo at {path}; check the path.") from None
+
+
 def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
     """Grey pixels, uint8 [H, W] -> an RGB photo, `times` as large: detectors overlook faces in small pictures.
 
@@ -79,17 +94,6 @@ def enlarged(pixels: np.ndarray, times: int = 4) -> Image.Image:
     """
     grey = Image.fromarray(pixels)
     return grey.resize((times * grey.width, times * grey.height), Image.Resampling.LANCZOS).convert("RGB")
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except IsADirectoryError:
-        raise GuideError(f"{path} is a folder; name one of the photos in it.") from None
-    except PermissionError:
-        raise GuideError(f"You may not read {path}; change its permissions.") from None
-    except OSError:
-        raise GuideError(f"There is no photo at {path}; check the path.") from None
 
 
 def _decoded(file: BinaryIO, path: Path) -> Image.Image:

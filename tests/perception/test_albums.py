@@ -82,6 +82,7 @@ def test_pipes_sockets_and_links_to_nothing_are_named_and_not_waited_for(tmp_pat
         listening.bind("socket.png")
         found = pictures_in(tmp_path)
     assert names(tmp_path) == ["a.png"] and set(found.skipped) == {"pipe.png", "gone.png", "socket.png"}
+    assert "There is no photo at" in found.skipped.pop("gone.png")
     assert all("is no file but" in reason for reason in found.skipped.values())
 
 

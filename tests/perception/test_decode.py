@@ -235,17 +235,31 @@ def test_greys_of_many_levels_are_seen(levels: str, tmp_path: Path) -> None:
     assert np.abs(read(tmp_path / "grey.tif")[..., 0] - 255 * ramp).max() <= 1.01
 
 
+def tiff(pixels: bytes, bits: int, photometric: int) -> bytes:
+    """80 x 80 greys; photometric: 0 for white at 0, 1 for black."""
+    entries = [(256, 80), (257, 80), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 80)]
+    entries += [(279, len(pixels))]
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries
+    )
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory + bytes(4)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_greys_of_which_white_is_zero_are_no_negative(bits: int, tmp_path: Path) -> None:
+    """Before, those of 16 bits were read as a negative."""
+    ramp = np.linspace(0, 2**bits - 1, 80 * 80).round()
+    pixels = (2**bits - 1 - ramp).astype(f"<u{bits // 8}").tobytes()
+    (tmp_path / "fax.tif").write_bytes(tiff(pixels, bits, photometric=0))
+    assert np.abs(read(tmp_path / "fax.tif")[..., 0].ravel() - ramp / (2**bits - 1) * 255).max() <= 1.01
+
+
 def test_packed_twelve_bits_and_numbers_that_are_none(tmp_path: Path) -> None:
     """Three bytes hold two levels; NaN and infinity are black."""
     ramp = np.linspace(0, 4095, 80 * 80).round().astype(np.uint16)
     first, second = ramp[::2], ramp[1::2]
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
-    entries = [(256, 80), (257, 80), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 80), (279, len(packed))]
-    directory = struct.pack("<H", len(entries)) + b"".join(
-        struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries
-    )
-    content = b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
-    (tmp_path / "packed.tif").write_bytes(content)
+    (tmp_path / "packed.tif").write_bytes(tiff(packed, bits=12, photometric=1))
     assert np.abs(read(tmp_path / "packed.tif")[..., 0].ravel() - ramp / 4095 * 255).max() <= 1.01
     odd = np.full((80, 80), 0.5, np.float32)
     odd[0], odd[1] = np.nan, np.inf

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, features
 
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
@@ -75,6 +75,13 @@ def test_of_an_animation_the_first_picture_counts(portrait: Image.Image, tmp_pat
     assert align(photo, 64).shape == (1, 3, 64, 64)
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read_where_pillow_can(portrait: Image.Image, tmp_path: Path) -> None:
+    """Before: "not a picture that can be read"."""
+    portrait.save(tmp_path / "me.avif", quality=90)
+    assert np.abs(np.array(load_photo(tmp_path / "me.avif")).astype(float) - np.array(portrait)).mean() < 3
+
+
 def test_a_huge_photo_keeps_its_size_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before, it was shrunk to 2048 x 410, and the face in it with it."""
     Image.new("RGB", (3000, 600), "grey").save(tmp_path / "wide.png")
@@ -103,6 +110,12 @@ def missing(folder: Path) -> Path:
 def a_folder(folder: Path) -> Path:
     (folder / "photos.jpg").mkdir()
     return folder / "photos.jpg"
+
+
+def a_pipe(folder: Path) -> Path:
+    """Nobody writes into it: whoever opens it waits for ever."""
+    os.mkfifo(folder / "me.jpg")
+    return folder / "me.jpg"
 
 
 def text_named_jpg(folder: Path) -> Path:
@@ -154,6 +167,18 @@ def ribbon(folder: Path) -> Path:
     return saved(Image.new("RGB", (6000, 70), "grey"), folder / "me.png")
 
 
+def test_a_photo_that_the_system_keeps_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `forbidden`, also for those who may read everything."""
+
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = saved(Image.new("RGB", (200, 200)), tmp_path / "me.png")
+    monkeypatch.setattr(type(path), "open", closed)
+    with pytest.raises(GuideError, match="You may not read .*me.png; change its permissions."):
+        load_photo(path)
+
+
 def written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
@@ -172,6 +197,7 @@ UNREADABLE = "is not a picture that can be read; save it as JPEG or PNG."
     [
         (missing, "There is no photo at"),
         (a_folder, "photos.jpg is a folder; name one of the photos in it."),
+        (a_pipe, "me.jpg is no file but a pipe or a device; save the picture in a file."),
         (text_named_jpg, f"me.jpg {UNREADABLE}"),
         (drawing_in_svg, f"me.svg {UNREADABLE}"),
         (heic, f"me.heic {UNREADABLE}"),

@@ -1,9 +1,11 @@
 """NVIDIA's pickles: what converts, what is refused, and that nothing in any of them runs."""
 
 import contextlib
+import errno
 import functools
 import io
 import json
+import os
 import pickle
 import struct
 import sys
@@ -22,7 +24,7 @@ from torch import nn
 from guide_lib.__main__ import main
 from guide_lib.assets import official
 from guide_lib.errors import GuideError
-from guide_lib.generators import View, load_generator
+from guide_lib.generators import View, checkpoints, load_generator
 from guide_lib.generators.eg3d import EG3D
 from guide_lib.readers import nvidia_generator
 
@@ -201,6 +203,31 @@ def test_files_that_no_conversion_wrote(tmp_path):
         load_generator(str(tmp_path / "my net.pkl"))
     with pytest.raises(GuideError, match="There is no file at .*; check the path."):
         load_generator(str(tmp_path / "nowhere.safetensors"))
+
+
+def test_a_pipe_a_device_and_a_folder_are_not_read(tmp_path):
+    """Before, the conversion of /dev/zero took all memory, and that of a pipe waited for ever."""
+    os.mkfifo(tmp_path / "pipe.pkl")
+    for path in (tmp_path, tmp_path / "pipe.pkl", Path("/dev/zero")):
+        with pytest.raises(GuideError, match="is no file but a folder, a pipe or a device; name a file.$"):
+            official.convert(path)
+        with pytest.raises(GuideError, match="is a folder; name|There is no file at"):
+            load_generator(path)
+
+
+def test_a_checkpoint_that_may_not_be_read(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = tmp_path / "closed.safetensors"
+    save_file({"a": np.zeros(3)}, path)
+    monkeypatch.setattr(checkpoints, "safe_open", forbidden)
+    monkeypatch.setattr(type(path), "read_bytes", forbidden)
+    for use in (checkpoints.load_converted, official.convert):
+        with pytest.raises(
+            GuideError, match=r"closed.safetensors cannot be read \(Permission denied\); check the path.$"
+        ):
+            use(path)
 
 
 # --- what is refused ---
