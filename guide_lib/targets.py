@@ -27,9 +27,9 @@ from guide_lib.perception.identity import Embedder
 PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 15 belong to this many rows
 
 # The search. Its choices were made on people of seeds from 100 on: data/results/natural-targets.json.
-STRANGERS, STRANGER_SEED, TYPICAL = 128, 70_707, 0.7  # how many, and the truncation at which they are drawn
+STRANGERS, STRANGER_SEED, TYPICAL = 256, 70_707, 0.7  # how many, and the truncation at which they are drawn
 ALIKE = 0.25  # the share of the strangers who count as like somebody, by their readings
-FAR = 0.25  # the share of these who count as far from them, by the embedder
+FAR = 0.125  # the share of these who count as far from them, by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
 DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
@@ -154,7 +154,7 @@ def draw_strangers(
 def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
     """The target [1, rows, w_dim] nearest to the person w_u that is somebody else, and likely.
 
-    The way goes from the person to the nearest of the strangers whom the embedder finds far, the farther quarter, and
+    The way goes from the person to the nearest of the strangers whom the embedder finds far, the farthest eighth, and
     ends where the embedder finds the face as far as these, maybe before the stranger is reached. A short way keeps what
     is no identity, apparent age and sex among it, and moves other people little. The way begins at the mean of the
     person's rows, in W: what an inversion has woven into a picture is left behind.

@@ -4,8 +4,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import TinyEmbedder, TinyGenerator
 
-from guide_lib.targets import average_target, distance_from_mean, partial_target, scale_to_rows, ufo_target
+from guide_lib.closed_form import population_moment
+from guide_lib.targets import (
+    DISTANCES,
+    FAR,
+    SHARES,
+    average_target,
+    distance_from_mean,
+    draw_strangers,
+    natural_target,
+    partial_target,
+    scale_to_rows,
+    searched_ufo_target,
+    ufo_target,
+)
 
 sizes = st.integers(1, 30)
 
@@ -67,3 +81,93 @@ def test_a_partial_target_moves_its_rows_only():
     moved = (target != w_u).any(2)[0].tolist()
     assert moved == [True, False, False, False, True, False]
     assert torch.equal(target[:, 4], ufo_target(w_u, w_avg)[:, 4])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Targets that are searched for: 16 strangers, so those who are far are fewer than the search walks to
+
+
+class Search:
+    """A tiny generator with its strangers, and what an explicit loop says of any latent."""
+
+    def __init__(self, seed: int, attributes=None, generator=None) -> None:
+        self.generator, self.embedder = generator or TinyGenerator(), TinyEmbedder()
+        self.moment = population_moment(self.generator, 2000)
+        known = self.generator, self.embedder
+        self.strangers = draw_strangers(*known, self.moment, attributes, count=16)
+        self.w_u, self.w_avg = self.generator.sample(1, torch.Generator().manual_seed(seed)), self.generator.w_avg
+        self.known = *known, self.strangers
+
+    def cosine(self, w: torch.Tensor) -> float:
+        a, b = (self.embedder.embed(self.generator.picture(x))[0] for x in (w, self.w_u))
+        return float(a @ b)
+
+    def rarity(self, w: torch.Tensor) -> float:
+        x = (w - self.w_avg)[0, 0].double()
+        return float(x @ torch.linalg.solve(self.moment, x)) ** 0.5
+
+    def nearest(self, points: list[torch.Tensor], bound: float, rows=slice(None)) -> torch.Tensor:
+        """The nearest of the likely points whose cosine is at most the bound."""
+        able = [p for p in points if self.cosine(p) <= bound + 1e-6 and self.rarity(p) <= self.strangers.limit]
+        return min(able, key=lambda p: float((p - self.w_u)[:, rows].square().sum()))
+
+    def bound(self) -> float:
+        return float(torch.tensor([self.cosine(w[None]) for w in self.strangers.ws]).quantile(FAR))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_natural_target_is_the_nearest_point_as_far_as_the_far(seed):
+    search = Search(seed)
+    bound = search.bound()
+    far = [w[None] for w in search.strangers.ws if search.cosine(w[None]) <= bound + 1e-6]
+    assert 2 <= len(far) <= 3
+    points = [search.w_u + share * (w - search.w_u) for w in far for share in SHARES]
+    found = natural_target(search.w_u, *search.known)
+    torch.testing.assert_close(found, search.nearest(points, bound))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_searched_point_of_ufos_line_is_its_nearest_far_one(seed):
+    search = Search(seed)
+    points = [ufo_target(search.w_u, search.w_avg, d) for d in DISTANCES]
+    try:
+        expected = search.nearest(points, search.bound())
+    except ValueError:  # none is far enough: the farthest of the likely
+        expected = min((p for p in points if search.rarity(p) <= search.strangers.limit), key=search.cosine)
+    torch.testing.assert_close(searched_ufo_target(search.w_u, *search.known), expected)
+
+
+def test_most_samples_are_likely_and_the_paper_distance_is_not():
+    search = Search(0)
+    samples = search.generator.sample(4000, torch.Generator().manual_seed(5))
+    assert search.strangers.likely(samples, search.w_avg).float().mean().item() == pytest.approx(0.95, abs=0.02)
+    assert not search.strangers.likely(ufo_target(search.w_u, search.w_avg, 300.0), search.w_avg).any()
+
+
+def test_an_inverted_person_is_replaced_by_a_face_of_w_nearest_in_the_rows_that_are_drawn():
+    class TwoRows(TinyGenerator):
+        def drawn_rows(self) -> list[int]:
+            return [0, 1]
+
+    search = Search(0, generator=TwoRows())
+    woven = search.generator.sample(3, torch.Generator().manual_seed(8))[:, :1].view(1, 3, -1)
+    woven[:, 2] *= 1000  # no row of the picture
+    search.w_u = woven
+    found, start = natural_target(woven, *search.known), woven[:, :2].mean(1, keepdim=True)
+    assert torch.equal(found, found[:, :1].expand_as(found))
+    far = [w[None] for w in search.strangers.ws if search.cosine(w[None]) <= search.bound() + 1e-6]
+    points = [start + share * (w - start) for w in far for share in SHARES]
+    torch.testing.assert_close(found, search.nearest(points, search.bound(), rows=[0, 1]))
+
+
+def test_only_strangers_who_look_alike_are_walked_to():
+    axes = torch.eye(6)
+    search = Search(1, attributes={"first": axes[0], "second": axes[1]})
+    alike = search.strangers.like(search.w_u)
+    distances = sorted((w - search.w_u)[0, 0, :2].norm().item() for w in search.strangers.ws)
+    assert [(w - search.w_u)[0, 0, :2].norm().item() for w in alike.ws] == pytest.approx(distances[:4])
+    seen = search.embedder.embed(search.generator.picture(alike.ws))
+    torch.testing.assert_close(alike.identities, seen)
+    found = natural_target(search.w_u, *search.known)
+    ways = [(found - search.w_u).flatten(), *(alike.ws - search.w_u).flatten(1)]
+    assert max(torch.cosine_similarity(ways[0], way, dim=0).item() for way in ways[1:]) == pytest.approx(1, abs=1e-5)
