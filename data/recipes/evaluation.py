@@ -3,11 +3,13 @@ docs/results.md, results/NAME.md.
 
     python data/recipes/evaluation.py main               # about six hours on two CPU cores
     python data/recipes/evaluation.py main --people 4 --scenarios random
+    python data/recipes/evaluation.py closed             # three hours
     python data/recipes/evaluation.py shortcuts --add data/results/main
     python data/recipes/evaluation.py attacks
     python data/recipes/evaluation.py ablation --add data/results/main
 
-main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. shortcuts: what computing in bfloat16 and
+main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. closed: erasing in
+closed form, to a natural face, to the mean and to UFO's target, and 30 steps of GUIDE from there. shortcuts: what computing in bfloat16 and
 training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
 d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger local loss in place of
 adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with half the steps of the
@@ -91,6 +93,10 @@ ATTACKED = (
     *("relearnt", "relearn_steps", "relearnt_control", "relearn_steps_control"),
     *("fingerprint_rank", "fingerprint_rank_control", "fingerprint_beside_rank"),
 )
+CLOSED = (
+    *("id", "id_others", "retention", "retention_min", "retention_lowest"),
+    *("weave", "clean", "strangeness", "collapse", "seconds"),
+)
 ABLATED = [
     "main",
     "d",
@@ -103,6 +109,7 @@ ABLATED = [
 ]
 TABLES = {
     "main": Table(SCENARIOS, ["main"], 16),
+    "closed": Table(SCENARIOS, ["closed"], 16, CLOSED, distribution=False),
     "shortcuts": Table(("random",), ["GUIDE", "GUIDE in single precision", "GUIDE by styles"], 5),
     "attacks": Table(("random",), ["GUIDE", "GUIDE without adjacency"], 6, ATTACKED, distribution=False, attacks=True),
     "ablation": Table(("random",), ABLATED, 3, ("id", "id_others", "retention", "lpips_others"), distribution=False),
