@@ -8,8 +8,8 @@ docs/results.md, results/NAME.md.
     python data/recipes/evaluation.py attacks
     python data/recipes/evaluation.py ablation --add data/results/main
 
-main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. closed: erasing in
-closed form, to a natural face, to the mean and to UFO's target, and 30 steps of GUIDE from there. shortcuts: what computing in bfloat16 and
+main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. closed: erasing in closed form, to a natural
+face, to the mean and to UFO's target, and 30 steps of GUIDE from the first. shortcuts: what computing in bfloat16 and
 training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
 d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger local loss in place of
 adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with half the steps of the
