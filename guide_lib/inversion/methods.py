@@ -49,9 +49,9 @@ class Method:
 
 METHODS = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
-    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50, learning_rate=0.1)),
-    "optimise": Method(False, InversionSettings()),
-    "pivotal": Method(False, InversionSettings(steps_w_plus=0), PivotalSettings(steps=150)),
+    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50, learning_rate=0.1, jitter=True)),
+    "optimise": Method(False, InversionSettings(jitter=True)),
+    "pivotal": Method(False, InversionSettings(steps_w_plus=0, jitter=True), PivotalSettings(steps=150)),
 }
 
 

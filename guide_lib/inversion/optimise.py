@@ -24,7 +24,7 @@ from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.identity import Embedder
-from guide_lib.perception.perceptual import LPIPS
+from guide_lib.perception.perceptual import LPIPS, Looks, shifted
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class InversionSettings:
     perceptual, pixel, identity: weights of LPIPS, of the pixels' mean square error, and of 1 - cosine.
     anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
         faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
+    jitter: before LPIPS looks at picture and photo, move both by a few pixels, others at every step, or the code weaves
+        (see `guide_lib.perception.perceptual.Shifted`). seed: of these moves.
     patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
         `patience` steps; None never stops early.
     """
@@ -47,6 +49,8 @@ class InversionSettings:
     pixel: float = 0.3
     identity: float = 0.3
     anchor: float = 0.01
+    jitter: bool = False
+    seed: int = 0
     patience: int | None = None
     tolerance: float = 0.01
 
@@ -214,7 +218,7 @@ def _check_finite(loss: Tensor, index: int) -> None:
 
 
 class _PhotoLoss:
-    """The distance of each G(w) to its own photo; the photos are looked at once."""
+    """The distance of each G(w) to its own photo; the photos are looked at once, or with jitter at every step."""
 
     def __init__(
         self,
@@ -232,15 +236,23 @@ class _PhotoLoss:
             self.photos = area_resized(photos, generator.resolution)
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
+        self.rng = torch.Generator().manual_seed(settings.seed)
+
+    @torch.no_grad()
+    def looks(self) -> tuple[Looks, list[Tensor]]:
+        """LPIPS of a step, and what it sees in the photos."""
+        if not self.settings.jitter:
+            return self.perceptual, self.look
+        moved = shifted(self.perceptual, self.rng)
+        return moved, moved.features(self.photos)
 
     def backward(self, code: Tensor, anchor: Tensor) -> Tensor:
         """code: [N, 1 or rows, w_dim] -> losses [N]; adds the gradients, a few photos at a time to bound the memory."""
-        losses = []
+        losses, (lpips, seen) = [], self.looks()
         for part in self.generator.batches(len(code)):
             ws = code[part].expand(-1, self.generator.rows, -1)
             image = self.generator.pictures(ws, self.views and self.views[part])
-            look = [features[part] for features in self.look]
-            perceptual = self.perceptual.distance(self.perceptual.features(image), look)
+            perceptual = lpips.distance(lpips.features(image), [features[part] for features in seen])
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]

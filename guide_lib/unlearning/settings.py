@@ -33,6 +33,8 @@ class UnlearningSettings:
     alpha_max: the adjacency loss looks up to this far from w_u, in the paper's scale (`guide_lib.targets`).
     weight_local, weight_adjacency, weight_global: factors of the losses; 0 switches one off and saves its passes.
     distance: the factors inside the distance D.
+    jitter: before LPIPS looks at pictures, move them by a few pixels, by others at every step, or the run weaves (see
+    `guide_lib.perception.perceptual.Shifted`); the paper does not.
     seed: of all random draws, from 0 to 2^32 - 1.
 
     >>> UnlearningSettings(steps=0)
@@ -54,6 +56,7 @@ class UnlearningSettings:
     weight_adjacency: float = 1.0
     weight_global: float = 1.0
     distance: DistanceWeights = field(default_factory=DistanceWeights)
+    jitter: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,7 +88,8 @@ class UnlearningSettings:
         >>> s.steps, s.style_rate, s.weight_global, s.seed
         (140, 33.0, 8.0, 3)
         """
-        quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, walk=0.6, decay=True, weight_global=8.0)
+        followed = {"walk": 0.6, "decay": True, "jitter": True}
+        quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, weight_global=8.0, **followed)
         mixed = device is not None and computes_bfloat16(device)
         return replace(quick, **{"mixed_precision": mixed} | changes)
 
