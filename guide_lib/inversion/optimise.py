@@ -23,6 +23,7 @@ from torch import Tensor
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
+from guide_lib.perception.grid import grid_difference
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS, Looks, shifted
 
@@ -36,6 +37,7 @@ class InversionSettings:
     perceptual, pixel, identity: weights of LPIPS, of the pixels' mean square error, and of 1 - cosine.
     anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
         faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
+    grid: weight of the grid of two pixels that the photo does not have (see `guide_lib.perception.grid`).
     jitter: before LPIPS looks at picture and photo, move both by a few pixels, others at every step, or the code weaves
         (see `guide_lib.perception.perceptual.Shifted`). seed: of these moves.
     patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
@@ -49,6 +51,7 @@ class InversionSettings:
     pixel: float = 0.3
     identity: float = 0.3
     anchor: float = 0.01
+    grid: float = 0.0
     jitter: bool = False
     seed: int = 0
     patience: int | None = None
@@ -256,6 +259,7 @@ class _PhotoLoss:
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]
-            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings))
+            woven = self.settings.grid * grid_difference(image, self.photos[part]) if self.settings.grid else 0
+            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings) + woven)
             losses[-1].sum().backward()
         return torch.cat(losses).detach()
