@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,13 +34,6 @@ class Guide:
     lpips: LPIPS
     embedder: Embedder
     settings: UnlearningSettings
-    move: list[int] = field(default_factory=lambda: [0, 0])  # what LPIPS sees: down, right
-
-    def moved(self, *images: Tensor) -> list[Tensor]:
-        """Pictures whose pixel (y, x) has come to (y + down, x + right), around the edges."""
-        height, width = images[0].shape[2:]
-        rows, columns = (torch.arange(n) - step for n, step in zip((height, width), self.move, strict=True))
-        return [image[:, :, rows % height][..., columns % width] for image in images]
 
     def distance(self, w: Tensor, w_target: Tensor, c: View) -> Tensor:
         """D(w, w') = 1e-2 MSE(P_u(w), P_s(w')) + LPIPS(I_u, I_s) + 0.1 (1 - cos(A(I_u), A(I_s))), one number."""
@@ -50,7 +43,7 @@ class Guide:
         mse = ((planes - planes_t) ** 2).mean()
         cosine = (self.embedder.embed(image) * self.embedder.embed(image_t)).sum()
         weights = self.settings.distance
-        lpips = self.lpips(*self.moved(image, image_t))[0]
+        lpips = self.lpips(image, image_t)[0]
         stated = weights.features * mse + weights.perceptual * lpips + weights.identity * (1 - cosine)
         return stated + self.settings.grid * self.woven(image - image_t)
 
@@ -84,7 +77,7 @@ class Guide:
             image = self.student.picture(w_k, c)
             with torch.no_grad():
                 image_before = self.teacher.picture(w_k, c)
-            total = total + self.lpips(*self.moved(image, image_before))[0]
+            total = total + self.lpips(image, image_before)[0]
         return total
 
     def losses(self, w_u: Tensor, w_t: Tensor, index: int) -> dict[str, Tensor]:
@@ -93,7 +86,6 @@ class Guide:
         c = self.teacher.sample_views(1, rng)[0]
         neighbours, others = self.teacher.sample(s.n_adjacent, rng), self.teacher.sample(s.n_global, rng)
         alphas = s.alpha_max * torch.rand(s.n_adjacent, generator=rng)
-        self.move[:] = torch.randint(8, (2,), generator=rng).tolist() if s.jitter else (0, 0)
         arrived = min(1.0, index / (s.walk * s.steps)) if s.walk else 1.0
         w_t = w_u + arrived * (w_t - w_u)
         local = self.local(w_u, w_t, c)

@@ -15,7 +15,7 @@ from torch.autograd.function import FunctionCtx
 from guide_lib.generators import Generator, Rendering, View
 from guide_lib.perception.grid import local_grid
 from guide_lib.perception.identity import Embedder
-from guide_lib.perception.perceptual import Looks, shifted
+from guide_lib.perception.perceptual import LPIPS
 from guide_lib.targets import scale_to_rows
 
 SAME_PERSON = 1e-4  # relative distance: one latent mapped in batches of two sizes differs by a tenth of this
@@ -79,15 +79,11 @@ class Distance:
     """
 
     def __init__(
-        self, perceptual: Looks, embedder: Embedder, weights: DistanceWeights | None = None, grid: float = 0.0
+        self, perceptual: LPIPS, embedder: Embedder, weights: DistanceWeights | None = None, grid: float = 0.0
     ) -> None:
         """grid: weight of a fourth term, which the paper lacks: how differently the pictures are woven."""
         self.perceptual, self.embedder, self.grid = perceptual, embedder, grid
         self.weights = weights or DistanceWeights()
-
-    def shifted(self, rng: torch.Generator) -> Distance:
-        """The same with an LPIPS that looks at moved pictures, for one step; `rng` is a CPU generator."""
-        return Distance(shifted(self.perceptual, rng), self.embedder, self.weights, self.grid)
 
     def observe(self, rendering: Rendering) -> Observation:
         """Look at N pictures and their features once, to compare them as often as needed."""
@@ -169,7 +165,7 @@ def adjacency_loss(
     return distance(distance.observe(student.synthesis(w_u + delta, view)), target).sum()
 
 
-def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: View, perceptual: Looks) -> Tensor:
+def preservation_loss(student: Generator, teacher: Generator, ws: Tensor, view: View, perceptual: LPIPS) -> Tensor:
     """Sum over k of LPIPS(I_u(w_k), I_s(w_k)): everybody else stays. ws: [N_g, rows, w_dim].
 
     >>> ws = generator.sample(2, rng)

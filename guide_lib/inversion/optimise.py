@@ -25,7 +25,7 @@ from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.grid import grid_difference
 from guide_lib.perception.identity import Embedder
-from guide_lib.perception.perceptual import LPIPS, Looks, shifted
+from guide_lib.perception.perceptual import LPIPS
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,6 @@ class InversionSettings:
     anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
         faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
     grid: weight of the grid of two pixels that the photo does not have (see `guide_lib.perception.grid`).
-    jitter: before LPIPS looks at picture and photo, move both by a few pixels, others at every step, or the code weaves
-        (see `guide_lib.perception.perceptual.Shifted`). seed: of these moves.
     patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
         `patience` steps; None never stops early.
     """
@@ -52,8 +50,6 @@ class InversionSettings:
     identity: float = 0.3
     anchor: float = 0.01
     grid: float = 0.0
-    jitter: bool = False
-    seed: int = 0
     patience: int | None = None
     tolerance: float = 0.01
 
@@ -221,7 +217,7 @@ def _check_finite(loss: Tensor, index: int) -> None:
 
 
 class _PhotoLoss:
-    """The distance of each G(w) to its own photo; the photos are looked at once, or with jitter at every step."""
+    """The distance of each G(w) to its own photo; the photos are looked at once."""
 
     def __init__(
         self,
@@ -239,23 +235,15 @@ class _PhotoLoss:
             self.photos = area_resized(photos, generator.resolution)
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
-        self.rng = torch.Generator().manual_seed(settings.seed)
-
-    @torch.no_grad()
-    def looks(self) -> tuple[Looks, list[Tensor]]:
-        """LPIPS of a step, and what it sees in the photos."""
-        if not self.settings.jitter:
-            return self.perceptual, self.look
-        moved = shifted(self.perceptual, self.rng)
-        return moved, moved.features(self.photos)
 
     def backward(self, code: Tensor, anchor: Tensor) -> Tensor:
         """code: [N, 1 or rows, w_dim] -> losses [N]; adds the gradients, a few photos at a time to bound the memory."""
-        losses, (lpips, seen) = [], self.looks()
+        losses = []
         for part in self.generator.batches(len(code)):
             ws = code[part].expand(-1, self.generator.rows, -1)
             image = self.generator.pictures(ws, self.views and self.views[part])
-            perceptual = lpips.distance(lpips.features(image), [features[part] for features in seen])
+            look = [features[part] for features in self.look]
+            perceptual = self.perceptual.distance(self.perceptual.features(image), look)
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]

@@ -11,7 +11,6 @@ torchvision. Here the backbones come from `guide_lib.assets` and everything is f
 """
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from safetensors.torch import load_file
@@ -21,7 +20,6 @@ from guide_lib.assets import fetch
 from guide_lib.errors import GuideError
 
 NETS = ("alex", "vgg")
-STRIDE = 8  # px: AlexNet looks every 4, pools every 8; moves of less than that take the grid to all its places
 
 
 class LPIPS(nn.Module):
@@ -63,44 +61,6 @@ class LPIPS(nn.Module):
     def forward(self, image_a: Tensor, image_b: Tensor) -> Tensor:
         """image_a, image_b: [N,3,H,W] in [-1,1] -> [N], 0 for identical pictures."""
         return self.distance(self.features(image_a), self.features(image_b))
-
-
-@dataclass(frozen=True)
-class Shifted:
-    """LPIPS that looks at pictures moved by `by` (down, right) px; what leaves on one side comes in on the other.
-
-    AlexNet looks at every fourth place only, so whoever descends along it for long makes a pattern of two pixels that
-    suits these places and no others. Moved by another amount at every step, the picture shows every pixel at every
-    place (jitter: Olah et al. 2017, doi 10.23915/distill.00007).
-
-    >>> mirrored, by = photo.flip(3), (3, 5)
-    >>> expected = perceptual(photo.roll(by, (2, 3)), mirrored.roll(by, (2, 3)))
-    >>> torch.equal(Shifted(perceptual, by)(photo, mirrored), expected)
-    True
-    """
-
-    perceptual: LPIPS
-    by: tuple[int, int]
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """As those of `LPIPS`, of the moved pictures [N,3,H,W]."""
-        return self.perceptual.features(image.roll(self.by, (2, 3)))
-
-    def distance(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
-        """As that of `LPIPS`, of features that were looked at with one and the same move: [N]."""
-        return self.perceptual.distance(features_a, features_b)
-
-    def __call__(self, image_a: Tensor, image_b: Tensor) -> Tensor:
-        return self.distance(self.features(image_a), self.features(image_b))
-
-
-Looks = LPIPS | Shifted  # what the losses look at pictures with
-
-
-def shifted(perceptual: LPIPS, rng: torch.Generator) -> Shifted:
-    """LPIPS for one step, moved by a random amount of less than `STRIDE` px each way; `rng`: a CPU generator."""
-    down, right = torch.randint(STRIDE, (2,), generator=rng).tolist()
-    return Shifted(perceptual, (down, right))
 
 
 def load_lpips(net: str = "alex", device: torch.device | str | None = None) -> LPIPS:

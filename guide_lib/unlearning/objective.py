@@ -39,14 +39,13 @@ class Draw:
 
     view: the camera that all share. position: where the target stands between w_u (0) and w_t (1). delta:
     [N_a, rows, w_dim], offsets toward neighbours; others: [N_g, rows, w_dim], people to be kept. Either is empty where
-    its loss is switched off. distance: D as this step sees it.
+    its loss is switched off.
     """
 
     view: View
     position: float
     delta: Tensor
     others: Tensor
-    distance: Distance
 
 
 def fits_one_pass(generator: Generator, settings: UnlearningSettings) -> bool:
@@ -78,7 +77,7 @@ class Objective:
     ) -> None:
         self.teacher, self.w_u, self.w_t, self.settings, self.distance = teacher, w_u, w_t, settings, distance
         self.one_pass = one_pass
-        self._target: tuple[tuple[object, ...], Observation] | None = None
+        self._target: tuple[View, float, Observation] | None = None
 
     def draw(self, index: int) -> Draw:
         """The draws of step `index`. No switch changes another's draw."""
@@ -91,40 +90,39 @@ class Objective:
         delta, others = (
             x if weight else x[:0] for x, weight in ((delta, s.weight_adjacency), (others, s.weight_global))
         )
-        distance = self.distance.shifted(rng) if s.jitter else self.distance
-        return Draw(view, s.position(index), delta, others, distance)
+        return Draw(view, s.position(index), delta, others)
 
     def target_code(self, position: float) -> Tensor:
         """The target on its way, [1, rows, w_dim]."""
         return torch.lerp(self.w_u, self.w_t, position)
 
-    def target(self, draw: Draw) -> Observation:
-        """The teacher's picture of the target, kept while camera, target and D stay the same."""
-        key = draw.view, draw.position, draw.distance
-        if self._target is None or self._target[0] != key:
-            seen = observe_teacher(self.teacher, self.target_code(draw.position), draw.view, draw.distance)
+    def target(self, view: View, position: float) -> Observation:
+        """The teacher's picture of the target; kept while camera and target stay: a flat generator draws w_t once."""
+        if self._target is None or self._target[:2] != (view, position):
+            seen = observe_teacher(self.teacher, self.target_code(position), view, self.distance)
             # compiled code may give the memory of what it drew to its next picture
-            self._target = key, replace(seen, features=seen.features.clone())
-        return self._target[1]
+            self._target = view, position, replace(seen, features=seen.features.clone())
+        return self._target[2]
 
     def local(self, student: Generator, draw: Draw) -> Losses:
         """D(w_u, w_t)."""
-        return {"local": local_loss(student, self.w_u, self.target(draw), draw.view, draw.distance)}
+        target = self.target(draw.view, draw.position)
+        return {"local": local_loss(student, self.w_u, target, draw.view, self.distance)}
 
     def adjacency(self, student: Generator, draw: Draw, delta: Tensor) -> Losses:
         """The sum over some of the offsets."""
         codes = self.w_u, self.target_code(draw.position), delta
-        return {"adjacency": adjacency_loss(student, self.teacher, *codes, draw.view, draw.distance)}
+        return {"adjacency": adjacency_loss(student, self.teacher, *codes, draw.view, self.distance)}
 
     def preservation(self, student: Generator, draw: Draw, ws: Tensor) -> Losses:
         """The sum over some of the other people."""
-        return {"global": preservation_loss(student, self.teacher, ws, draw.view, draw.distance.perceptual)}
+        return {"global": preservation_loss(student, self.teacher, ws, draw.view, self.distance.perceptual)}
 
     def together(self, student: Generator, draw: Draw) -> Losses:
         """All of them, from one pass of each network."""
         person = int(self.settings.weight_local != 0)  # how many latents are w_u itself
         starts, ends = (torch.cat([w[:person], w + draw.delta]) for w in (self.w_u, self.target_code(draw.position)))
-        near, far = joint_distances(student, self.teacher, starts, ends, draw.others, draw.view, draw.distance)
+        near, far = joint_distances(student, self.teacher, starts, ends, draw.others, draw.view, self.distance)
         return {"local": near[:person].sum(), "adjacency": near[person:].sum(), "global": far.sum()}
 
     def passes(self, student: Generator, index: int) -> Iterator[Callable[[], Losses]]:

@@ -35,8 +35,6 @@ class UnlearningSettings:
     distance: the factors inside the distance D.
     grid: weight of a fourth term of D, which keeps the grid of two pixels as it is in the target (see
     `guide_lib.perception.grid`); the paper has none.
-    jitter: before LPIPS looks at pictures, move them by a few pixels, by others at every step, or the run weaves (see
-    `guide_lib.perception.perceptual.Shifted`); the paper does not.
     seed: of all random draws, from 0 to 2^32 - 1.
 
     >>> UnlearningSettings(steps=0)
@@ -59,7 +57,6 @@ class UnlearningSettings:
     weight_global: float = 1.0
     distance: DistanceWeights = field(default_factory=DistanceWeights)
     grid: float = 0.0
-    jitter: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,7 +88,7 @@ class UnlearningSettings:
         >>> s.steps, s.style_rate, s.weight_global, s.seed
         (140, 33.0, 8.0, 3)
         """
-        followed = {"walk": 0.6, "decay": True, "jitter": True, "grid": 1000.0}
+        followed = {"walk": 0.6, "decay": True, "grid": 1000.0}
         quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, weight_global=8.0, **followed)
         mixed = device is not None and computes_bfloat16(device)
         return replace(quick, **{"mixed_precision": mixed} | changes)

@@ -170,20 +170,6 @@ def test_a_photo_of_any_size_is_brought_to_the_resolution_of_the_generator(gener
     assert torch.allclose(second.loss, first.loss, rtol=1e-4)
 
 
-def test_jitter_compares_moved_pictures_by_another_move_at_every_step(generator):
-    photo, settings = draw(generator), replace(SHORT, jitter=True, seed=4, pixel=0.0, identity=0.0, anchor=0.0)
-    steps = list(inversion_steps(generator, photo, settings, **NETWORKS))
-    rng, codes, moves = torch.Generator().manual_seed(4), generator.w_avg, set()
-    for step in steps:
-        down, right = torch.randint(8, (2,), generator=rng).tolist()
-        moves.add((down, right))
-        a, b = (torch.cat([x[:, :, 16 - down :], x[:, :, : 16 - down]], 2) for x in (generator.picture(codes), photo))
-        a, b = (torch.cat([x[..., 16 - right :], x[..., : 16 - right]], 3) for x in (a, b))
-        assert step.loss.item() == pytest.approx(NETWORKS["perceptual"](a, b).item(), rel=1e-4)
-        codes = step.ws
-    assert len(moves) > 5 and steps[-1].loss < 0.5 * steps[0].loss
-
-
 def test_the_anchor_in_w_keeps_the_code_near_the_mean(generator):
     photo, only_w = draw(generator), replace(SETTINGS, steps_w_plus=0)
     free = invert(generator, photo, only_w, **NETWORKS)
