@@ -31,7 +31,7 @@ from guide_lib.metrics.identity import Reconstruction, reconstruction
 from guide_lib.runtime import synchronise
 
 AT_ONCE = 8  # photos in one batch: bounds the memory
-GRID = 1000.0  # weight: from 300 on no code weaves more than a photo
+GRID = 1000.0  # weight; at ten times as much the pictures get coarser
 TUNED = "tuned/"  # marks the weights of a tuned generator among the tensors on disk
 
 

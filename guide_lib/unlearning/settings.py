@@ -88,8 +88,7 @@ class UnlearningSettings:
         >>> s.steps, s.style_rate, s.weight_global, s.seed
         (140, 33.0, 8.0, 3)
         """
-        followed = {"walk": 0.6, "decay": True, "grid": 1000.0}
-        quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, weight_global=8.0, **followed)
+        quick = cls(steps=140, learning_rate=3e-5, style_rate=33.0, walk=0.6, decay=True, weight_global=8.0)
         mixed = device is not None and computes_bfloat16(device)
         return replace(quick, **{"mixed_precision": mixed} | changes)
 
