@@ -196,7 +196,7 @@ def test_the_steps_in_w_plus_can_be_chosen(tiny_networks, tmp_path, monkeypatch)
     asked = []
     monkeypatch.setattr(inversion_report, "invert_by", lambda method, *args, **_: asked.append(method) or {})
     assert main(["invert", str(shipped("portrait.png")), "--steps", "7", "--out", str(tmp_path)]) == 0
-    assert asked[0].optimisation == InversionSettings(steps_w_plus=7) and not asked[0].encoder
+    assert asked[0].optimisation == InversionSettings(steps_w_plus=7, grid=1000.0) and not asked[0].encoder
     assert json.loads((tmp_path / "metrics.json").read_text())["method"]["optimisation"]["steps_w_plus"] == 7
 
 
