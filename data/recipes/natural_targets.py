@@ -1,6 +1,6 @@
 """Erase people in closed form and send them to different targets: writes results/natural-targets.json.
 
-    python data/recipes/natural_targets.py               # a quarter of an hour on two quiet CPU cores; resumable
+    python data/recipes/natural_targets.py               # twenty minutes on a busy CPU core; resumable
 
 random: the people of the main table, seeds 0 to 15. ood: ORL people 5 to 12, the first of three photos is erased and
 the other two are those of ID_others; their codes are the encoder's answer and 25 steps in W+, not the main table's
