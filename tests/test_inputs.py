@@ -19,6 +19,7 @@ from guide_lib.__main__ import main
 from guide_lib.assets import shipped
 from guide_lib.generators import load as loading
 from guide_lib.generators import load_generator
+from guide_lib.session import session as sessions
 
 
 @pytest.fixture

@@ -121,8 +121,8 @@ def test_apples_gpu_is_refused_in_one_sentence(monkeypatch):
 def test_the_command_line_runs_either_mode(quirks, tmp_path, monkeypatch):
     networks, seen = experiment.Networks(small(), *NETWORKS.values(), TinyEmbedder(seed=8)), []
     monkeypatch.setattr(sessions, "load_networks", lambda *_: networks)
-    original = session.Session.run
-    monkeypatch.setattr(session.Session, "run", lambda given, *rest: seen.append(given) or original(given, *rest))
+    original = sessions.Session.run
+    monkeypatch.setattr(sessions.Session, "run", lambda given, *rest: seen.append(given) or original(given, *rest))
     options = ["--person", "3", "--generator", "eg3d-ffhq-512", "--preset", "paper", "--steps", "1"]
     assert main(["unlearn", *options, *quirks, "--out", str(tmp_path)]) == 0
     assert isinstance(seen[0].generator, ReleasedEG3D) is bool(quirks)
