@@ -231,8 +231,8 @@ class Session:
 
     def attack(self, name: str, **options: Any) -> Any:
         """Try to bring the person back from the student, by a name in `guide_lib.session.attacking`; see there.
-        Raises:
-            GuideError: there is no such attack, or nobody was chosen.
+
+        Raises GuideError if there is no such attack, or nobody was chosen.
         """
         return attack(name, self.networks, self.student, self.chosen().w_u, self.photo(), **options)
 
