@@ -32,6 +32,7 @@ ALIKE = 0.25  # the share of the strangers who count as like somebody, by their 
 FAR = 0.125  # the share of these who count as far from them, by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
+USUAL = 36.0  # in the paper's scale: half of the samples of the default generator lie farther from the mean face
 DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
 AT_ONCE = 8  # pictures drawn at a time: bounds the memory
 
@@ -174,6 +175,18 @@ def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strang
     nearest = far[_lengths(far, w_u, generator).argsort()[:NEAREST]]
     points = torch.cat([torch.lerp(start, nearest, share) for share in SHARES])
     return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
+
+
+def opposite_target(w_u: Tensor, generator: Generator, d: float = USUAL) -> Tensor:
+    """UFO's target of the mean of the person's rows [1, rows, w_dim]: in W, as far from the mean face as faces are.
+
+    The rows of an inverted photo lie far out, each in its own direction, and their opposites draw no face. For a person
+    of W it is UFO's target itself. A long way takes other photos along, of which the edit in closed form reads a part.
+
+    >>> torch.allclose(opposite_target(w_u, generator, d=30.0), ufo_target(w_u, generator.w_avg, d=30.0), atol=1e-5)
+    True
+    """
+    return ufo_target(_in_w(w_u, generator), generator.w_avg, d)
 
 
 def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:

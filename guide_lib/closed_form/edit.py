@@ -30,7 +30,7 @@ from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
 
 PARTS = ("v", "t", "s")
-PARALLEL = 0.99  # cosine; what is left of a target on the person's line is its rounding
+OPPOSITE = -0.2  # what s reads in a target beyond the mean; in strangers it reads 0, give or take 0.05
 WORST = 1e10  # entry of an inverted Gram matrix of unit diagonal: beyond it two latents are the same
 
 
@@ -71,9 +71,9 @@ def erase(
     """Solve for K latents w_u [K, rows, w_dim] at once, each to be drawn as its w_t [K or 1, rows, w_dim].
 
     metric: B, [w_dim, w_dim]. Every t loses what S reads in it: then S^T T = 0, P has lost K ranks, and there is no
-    latent left that the style layers take for w_u. That moves a target a little, and one on the person's own line
-    through the mean, as UFO's, would become the mean face: in such rows the way back stays. `way_back` keeps it in all
-    rows, and the targets as they are. rows: what to edit, all if None.
+    latent left that the style layers take for w_u. That moves a target a little; but one beyond the mean as seen from
+    the person, as UFO's, would be moved to the mean face, so in such rows the way back stays. `way_back` keeps it in
+    all rows, and the targets as they are. rows: what to edit, all if None.
 
     Raises:
         GuideError: two of the latents are the same in a row, or one of them is the mean latent.
@@ -86,14 +86,10 @@ def erase(
     toward = torch.linalg.solve(metric, v.flatten(0, 1).T).T.view_as(v)  # B^-1 v
     s[:, edited] = _readers(v[:, edited], toward[:, edited])
     if not way_back:
-        read = torch.einsum("krd,lrd,lre->kre", t, s, v)
-        t = torch.where(_parallel(t, v)[..., None], t, t - read)
+        read = torch.einsum("krd,lrd->krl", t, s)
+        opposite = read.diagonal(dim1=0, dim2=2).T < OPPOSITE  # [K, rows]
+        t = torch.where(opposite[..., None], t, t - torch.einsum("krl,lre->kre", read, v))
     return Erasure(v, t, s)
-
-
-def _parallel(a: Tensor, b: Tensor) -> Tensor:
-    """Whether a and b [..., D] point the same way or opposite ways."""
-    return torch.cosine_similarity(a, b, dim=-1).abs() > PARALLEL
 
 
 def _readers(v: Tensor, toward: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ SCENARIOS = ("random", "ind", "ood")
 class Method:
     """How somebody is erased.
 
-    target: "ufo", "average", "natural", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings of the run,
-    by name. at_once: in closed form, first. trained: by training, then.
+    target: "ufo", "opposite", "average", "natural", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings
+    of the run, by name. at_once: in closed form, first. trained: by training, then.
     """
 
     target: str = "ufo"
@@ -76,11 +76,12 @@ METHODS: dict[str, Method] = {
     # Adapters start from nothing and have no style layers among them, which the preset lets learn faster.
     "GUIDE by adapters": Method(changes={"trained": "adapters", "learning_rate": 6e-4}),
     "GUIDE in single precision": Method(changes={"mixed_precision": False}),
-    "closed form": Method("natural", at_once=True, trained=False),
+    "closed form": Method("opposite", at_once=True, trained=False),
+    "closed form to a natural face": Method("natural", at_once=True, trained=False),
     "closed form to the mean": Method("average", at_once=True, trained=False),
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
-    "closed form then GUIDE": Method(changes={"steps": 30, "walk": 0.0}, at_once=True),
+    "closed form then GUIDE": Method("opposite", changes={"steps": 30, "walk": 0.0}, at_once=True),
     "GUIDE to a natural face": Method("natural"),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
@@ -94,7 +95,7 @@ GROUPS = {  # what --methods takes besides single names; GUIDE itself is d = 30,
     "counts": [name for name in METHODS if name.startswith("N_")],
     "ascent": ["identity ascent", "identity ascent with global"],
     "frugal": ["GUIDE by styles", "GUIDE by LoRA", "GUIDE by adapters"],
-    "closed": [name for name in METHODS if name.startswith("closed form")],
+    "closed": [name for name, method in METHODS.items() if method.at_once],
     "control": ["local x 3 without adjacency", "GUIDE in single precision"],
     "all": list(METHODS),
 }

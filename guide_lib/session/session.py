@@ -44,7 +44,7 @@ from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
 from guide_lib.session.attacking import attack, candidates
 from guide_lib.session.photographed import Photo, photographed
-from guide_lib.targets import Strangers, average_target, draw_strangers, natural_target, ufo_target
+from guide_lib.targets import Strangers, average_target, draw_strangers, natural_target, opposite_target, ufo_target
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 
@@ -151,14 +151,14 @@ class Session:
         return draw_strangers(self.generator, self.networks.embedder, self.lists[0].metric, known)
 
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
-        """Choose w_t [1, rows, w_dim]: "ufo" (d in the paper's scale), "average", "natural", or "self" (nobody else).
+        """Choose w_t [1, rows, w_dim]: "ufo" (with d), "opposite", "average", "natural", or "self" (w_u).
 
         Raises GuideError if nobody was chosen, or there is no such kind.
         """
         w_u, w_avg = self.chosen().w_u, self.generator.w_avg
         known = {"ufo": lambda: ufo_target(w_u, w_avg, d), "average": lambda: average_target(w_u, w_avg)}
         known["natural"] = lambda: natural_target(w_u, self.generator, self.networks.embedder, self.strangers)
-        known["self"] = w_u.clone
+        known |= {"opposite": lambda: opposite_target(w_u, self.generator), "self": w_u.clone}
         if kind not in known:
             raise GuideError(f"There is no target '{kind}'; choose one of: {', '.join(known)}.")
         self.w_t = known[kind]()
@@ -167,14 +167,14 @@ class Session:
     def erase_at_once(self) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is UFO's for a photo and the natural one for a latent: other photos of a
-        person are read in part, and sent far enough only by a long way. Returns the student; w_t is then what it draws.
+        Without a target chosen before, it is the opposite for a photo and the natural one for a latent. Returns the
+        student; w_t is then what it draws.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
         """
         person = self.chosen()
-        w_t = self.target("natural" if person.photo is None else "ufo") if self.w_t is None else self.w_t
+        w_t = self.target("natural" if person.photo is None else "opposite") if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
         self.lists[-1].add(person.name, codes, w_t)
         self.w_t = self.lists[-1].target(person.name)
