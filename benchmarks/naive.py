@@ -44,7 +44,17 @@ class Guide:
         cosine = (self.embedder.embed(image) * self.embedder.embed(image_t)).sum()
         weights = self.settings.distance
         lpips = self.lpips(image, image_t)[0]
-        return weights.features * mse + weights.perceptual * lpips + weights.identity * (1 - cosine)
+        stated = weights.features * mse + weights.perceptual * lpips + weights.identity * (1 - cosine)
+        return stated + self.settings.grid * self.woven(image - image_t)
+
+    def woven(self, difference: Tensor) -> Tensor:
+        """Mean square, over squares of 16 px, colours and three patterns, of what a picture has of the pattern."""
+        side = difference.shape[-1]
+        one = 1 - 2 * (torch.arange(side) % 2)
+        patterns = [one[:, None].expand(side, side), one.expand(side, side), one[:, None] * one]
+        squares = [(slice(y, y + 16), slice(x, x + 16)) for y in range(0, side, 16) for x in range(0, side, 16)]
+        strengths = [(difference * p)[0][:, y, x].mean((1, 2)) for p in patterns for y, x in squares]
+        return torch.stack(strengths).square().mean()
 
     def local(self, w_u: Tensor, w_t: Tensor, c: View) -> Tensor:
         """D(w_u, w_t)."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from guide_lib.generators import Generator, Rendering, View
+from guide_lib.perception.grid import local_grid
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.targets import scale_to_rows
@@ -36,12 +37,14 @@ class DistanceWeights:
 class Observation:
     """What the distance D looks at in N pictures, so that a picture that stays the same is looked at once.
 
-    features: [N, C, h, w]; perceptual: LPIPS features; identity: [N, D], unit vectors.
+    features: [N, C, h, w]; perceptual: LPIPS features; identity: [N, D], unit vectors; grid: [N, 9, h, w], or None
+    where D does not ask for it.
     """
 
     features: Tensor
     perceptual: list[Tensor]
     identity: Tensor
+    grid: Tensor | None = None
 
 
 class MeanSquare(torch.autograd.Function):
@@ -75,14 +78,21 @@ class Distance:
     (True, True)
     """
 
-    def __init__(self, perceptual: LPIPS, embedder: Embedder, weights: DistanceWeights | None = None) -> None:
-        self.perceptual, self.embedder = perceptual, embedder
+    def __init__(
+        self, perceptual: LPIPS, embedder: Embedder, weights: DistanceWeights | None = None, grid: float = 0.0
+    ) -> None:
+        """grid: weight of a fourth term, which the paper lacks: how differently the pictures are woven."""
+        self.perceptual, self.embedder, self.grid = perceptual, embedder, grid
         self.weights = weights or DistanceWeights()
 
     def observe(self, rendering: Rendering) -> Observation:
         """Look at N pictures and their features once, to compare them as often as needed."""
-        image = rendering.image
-        return Observation(rendering.features, self.perceptual.features(image), self.embedder.embed(image))
+        return self.observed(rendering, self.perceptual.features(rendering.image))
+
+    def observed(self, rendering: Rendering, perceptual: list[Tensor]) -> Observation:
+        """The same where LPIPS has looked already."""
+        grid = local_grid(rendering.image) if self.grid else None
+        return Observation(rendering.features, perceptual, self.embedder.embed(rendering.image), grid)
 
     def __call__(self, a: Observation, b: Observation) -> Tensor:
         """One distance for each of the N pairs: [N]."""
@@ -93,7 +103,8 @@ class Distance:
         features = MeanSquare.apply(a.features - b.features)
         identity = 1 - (a.identity * b.identity).sum(1)
         weights = self.weights
-        return weights.features * features + weights.perceptual * perceptual + weights.identity * identity
+        stated = weights.features * features + weights.perceptual * perceptual + weights.identity * identity
+        return stated + self.grid * (a.grid - b.grid).square().mean((1, 2, 3)) if self.grid else stated
 
 
 @torch.no_grad()
@@ -195,7 +206,7 @@ def joint_distances(
         rendering = generator.synthesis(torch.cat([ws, others]), view)
         near = rendering[:count]
         perceptual = distance.perceptual.features(rendering.image)
-        return Observation(near.features, perceptual, distance.embedder.embed(near.image))
+        return distance.observed(near, perceptual)
 
     with torch.no_grad():
         kept = look(teacher, ends)

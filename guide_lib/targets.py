@@ -26,7 +26,7 @@ from guide_lib.perception.identity import Embedder
 
 PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 15 belong to this many rows
 
-# The search. Its choices were made on people of seeds from 100 on: data/results/natural-targets.json.
+# The search. Chosen on people of seeds 100 to 115; what it does to others: data/results/natural-targets.json.
 STRANGERS, STRANGER_SEED, TYPICAL = 256, 70_707, 0.7  # how many, and the truncation at which they are drawn
 ALIKE = 0.25  # the share of the strangers who count as like somebody, by their readings
 FAR = 0.125  # the share of these who count as far from them, by the embedder

@@ -1,7 +1,8 @@
 """Break the method on purpose and see that the tests notice: make mutants.
 
-Each mutant is one replaced line in a copy of the library; the tests named beside it must fail on the copy. Exits
-with 1 if a mutant survives, or if the tests fail on an unchanged copy.
+Each mutant is one replaced line in a copy of the library; a test of its group must fail on the copy: of the method's
+for `MUTANTS`; for `FAULTS`, what a GPU would trip over, of the module of tests/device that is named with it (these
+alone: python tests/mutants.py device). Exits with 1 if a mutant survives, or if the tests fail on an unchanged copy.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "device"))
+
+from faults import FAULTS  # noqa: E402
+
 NAMES = (
     *("test_targets", "test_losses", "test_variants", "test_closed_form", "test_unlearning", "test_attacks"),
     *("inversion/test_optimise", "inversion/test_pivotal"),
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
-TESTS = [f"tests/{name}.py" for name in NAMES]
+TESTS = tuple(f"tests/{name}.py" for name in NAMES)
+GROUPS = ("method", "device")
 
 MUTANTS = {
     "the local loss is zero": (
@@ -131,39 +139,63 @@ MUTANTS = {
 }
 
 
-def failures(folder: Path) -> list[str]:
+@dataclass(frozen=True)
+class Mutant:
+    """A piece of a line in a file of the library, what takes its place, and the tests of which one must fail."""
+
+    name: str
+    file: str
+    line: str
+    mutated: str
+    tests: tuple[str, ...]
+
+
+def mutants_of(group: str) -> list[Mutant]:
+    """group: "method" or "device"."""
+    if group == "method":
+        return [Mutant(name, *change, TESTS) for name, change in MUTANTS.items()]
+    return [Mutant(name, *change, (f"tests/device/{test}.py",)) for name, (*change, test) in FAULTS.items()]
+
+
+def failures(folder: Path, tests: Iterable[str], *options: str) -> list[str]:
     """The names of the tests that fail in this copy of the project."""
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", *options]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    output = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout
+    output = subprocess.run([*command, *tests], cwd=folder, env=environment, capture_output=True, text=True).stdout
     if "passed" not in output and "failed" not in output:
         raise SystemExit(f"the tests did not run:\n{output}")
     return re.findall(r"^(?:FAILED|ERROR) tests/[^:]*::([^\s\[]+)", output, re.MULTILINE)
 
 
-def main() -> int:
+def killers(folder: Path, mutant: Mutant) -> list[str]:
+    """The tests that fail once the mutant has taken its place in the copy; a device's, up to the first."""
+    path = folder / "guide_lib" / mutant.file
+    original = path.read_text(encoding="utf-8")
+    if original.count(mutant.line) != 1:
+        raise SystemExit(f"{mutant.file} does not hold this line exactly once any more: {mutant.line}")
+    path.write_text(original.replace(mutant.line, mutant.mutated), encoding="utf-8")
+    found = failures(folder, mutant.tests, *["--exitfirst"] * (mutant.tests != TESTS))
+    path.write_text(original, encoding="utf-8")
+    return list(dict.fromkeys(found))
+
+
+def main(groups: Sequence[str]) -> int:
+    mutants = [mutant for group in groups or GROUPS for mutant in mutants_of(group)]
     survivors = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name in ("guide_lib", "tests", "data"):
+        for name in ("guide_lib", "tests", "data", "docs"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        if failed := failures(folder):
+        if failed := failures(folder, sorted({test for mutant in mutants for test in mutant.tests})):
             raise SystemExit(f"the tests fail without any mutant: {', '.join(failed)}")
-        for name, (file, line, mutated) in MUTANTS.items():
-            path = folder / "guide_lib" / file
-            original = path.read_text(encoding="utf-8")
-            if original.count(line) != 1:
-                raise SystemExit(f"{file} does not hold this line exactly once any more: {line}")
-            path.write_text(original.replace(line, mutated), encoding="utf-8")
-            failed = failures(folder)
-            path.write_text(original, encoding="utf-8")
-            print(
-                f"{'killed' if failed else 'SURVIVED':8} {name}: {', '.join(dict.fromkeys(failed)) or '-'}", flush=True
-            )
-            survivors += [] if failed else [name]
+        for mutant in mutants:
+            found = killers(folder, mutant)
+            print(f"{'killed' if found else 'SURVIVED':8} {mutant.name}: {', '.join(found) or '-'}", flush=True)
+            survivors += [] if found else [mutant.name]
+    print(f"{len(mutants) - len(survivors)} of {len(mutants)} killed")
     return bool(survivors)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pretend import Pretend
 from safetensors.torch import load_file
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import experiment, session
+from guide_lib import experiment
 from guide_lib.__main__ import main
 from guide_lib.assets import ASSETS, cache_dir, doctor, fetch, shipped
 from guide_lib.assets.doctor import diagnose
@@ -21,6 +23,7 @@ from guide_lib.inversion import methods as inversion_methods
 from guide_lib.inversion import report as inversion_report
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.perception.faces import align
+from guide_lib.session import session as sessions
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def tiny_networks(monkeypatch):
             return super().embed(F.interpolate(images, size=16, mode="area"))
 
     networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
-    monkeypatch.setattr(session, "load_networks", lambda *_: networks)
+    monkeypatch.setattr(sessions, "load_networks", lambda *_: networks)
     return networks
 
 
@@ -193,7 +196,7 @@ def test_the_steps_in_w_plus_can_be_chosen(tiny_networks, tmp_path, monkeypatch)
     asked = []
     monkeypatch.setattr(inversion_report, "invert_by", lambda method, *args, **_: asked.append(method) or {})
     assert main(["invert", str(shipped("portrait.png")), "--steps", "7", "--out", str(tmp_path)]) == 0
-    assert asked[0].optimisation == InversionSettings(steps_w_plus=7) and not asked[0].encoder
+    assert asked[0].optimisation == InversionSettings(steps_w_plus=7, grid=1000.0) and not asked[0].encoder
     assert json.loads((tmp_path / "metrics.json").read_text())["method"]["optimisation"]["steps_w_plus"] == 7
 
 
@@ -297,3 +300,10 @@ def test_a_person_is_unlearned_end_to_end_and_an_interrupted_run_continues(tmp_p
     assert facts == same and all(torch.equal(again[name], weight) for name, weight in first.items()), (
         "the same command must give the same weights"
     )
+
+
+def test_whoever_reads_only_the_beginning_gets_no_traceback():
+    command = [sys.executable, "-m", "guide_lib", "assets", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0

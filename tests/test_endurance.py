@@ -39,7 +39,7 @@ class AnySize(TinyEmbedder):
 
 networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 experiment.load_networks = lambda *_: networks
-from guide_lib import session
+from guide_lib.session import session
 session.unlearn = partial(session.unlearn, checkpoint_seconds=0.05)  # a step takes milliseconds
 sys.argv = ["guide_lib", "unlearn", "--person", "7", "--steps", "{steps}", "--out", sys.argv[1]]
 runpy.run_module("guide_lib", run_name="__main__")

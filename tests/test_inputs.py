@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from test_stylegan2 import small_network
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
-from guide_lib import experiment, session
+from guide_lib import experiment
 from guide_lib.__main__ import main
 from guide_lib.assets import shipped
 from guide_lib.generators import load as loading
 from guide_lib.generators import load_generator
+from guide_lib.session import session as sessions
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def tiny(monkeypatch):
         return experiment.Networks(generator, TinyPerceptual(), AnySize(), AnySize(seed=8))
 
     monkeypatch.setitem(loading.LOADERS, "mobilestylegan-ffhq", lambda resolution=16: TinyGenerator())
-    monkeypatch.setattr(session, "load_networks", networks)
+    monkeypatch.setattr(sessions, "load_networks", networks)
 
 
 def portrait() -> Image.Image:

@@ -21,6 +21,7 @@ BASE = UnlearningSettings(steps=30, learning_rate=3e-3, mixed_precision=False)
 SETTINGS = {
     "the paper's": BASE,
     "the target walks": replace(BASE, walk=0.1),
+    "the grid counts": replace(BASE, grid=30.0),
     "no local loss": replace(BASE, weight_local=0.0),
     "no adjacency loss": replace(BASE, weight_adjacency=0.0),
     "no global loss": replace(BASE, weight_global=0.0),

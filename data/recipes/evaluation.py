@@ -8,13 +8,13 @@ docs/results.md, results/NAME.md.
     python data/recipes/evaluation.py attacks
     python data/recipes/evaluation.py ablation --add data/results/main
 
-main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. closed: erasing in closed form, to a natural
-face, to the mean and to UFO's target, and 30 steps of GUIDE from the first. shortcuts: what computing in bfloat16 and
-training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every attack. ablation:
-d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger local loss in place of
-adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with half the steps of the
-preset `fast` at twice its rate (adapters at twenty times). Out of domain are the ORL faces (grey, real): of each person
-the first photo is erased, three others make ID_others.
+main: GUIDE, the baseline, GUIDE with each loss left out, in three scenarios. closed: erasing in closed form, to a face
+of the generator's own, to the mean and to UFO's target, and 30 steps of GUIDE from the first. shortcuts: what computing
+in bfloat16 and training the style layers alone change. attacks: GUIDE with and without the adjacency loss under every
+attack. ablation: d, alpha, the numbers of neighbours and of others, gradient ascent, LoRA and adapters, a stronger
+local loss in place of adjacency. Everything but one of the shortcuts is computed in mixed precision, at 128 px, with
+half the steps of the preset `fast` at twice its rate (adapters at twenty times). Out of domain are the ORL faces (grey,
+real): of each person the first photo is erased, three others make ID_others.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
 Several processes or machines can share the work, each with a scenario, a --work and an --out of its own; then

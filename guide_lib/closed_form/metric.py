@@ -11,24 +11,22 @@ from torch import Tensor
 
 from guide_lib.generators import Generator
 
+RIDGE = 0.1
 SAMPLES, SAMPLE_SEED = 20_000, 20_000  # of w for the second moment
 
 
-def weighted_metric(
-    population: Tensor, within: Tensor | None = None, *, kappa: float = 0.0, ridge: float = 0.1
-) -> Tensor:
-    """B = S + kappa N + ridge * mean variance * I, [w_dim, w_dim].
+def weighted_metric(population: Tensor, ridge: float = RIDGE) -> Tensor:
+    """B = S + ridge * mean variance * I, [w_dim, w_dim]: directions in which people hardly differ are not free.
 
-    population: S, the second moment of w - mu. within: N, the covariance of what changes while the person stays (pose,
-    expression, light, the inversion's error); it turns s away from such changes, as linear discriminant analysis does.
+    population: S, the second moment of w - mu. The covariance within a person (pose, expression, light, re-encoding)
+    was added to it, too, as linear discriminant analysis would: other photos were read hardly better for it.
     """
-    flat = ridge * population.diagonal().mean() * torch.eye(len(population), dtype=population.dtype)
-    return population + flat + (0 if within is None else kappa * within)
+    return population + ridge * population.diagonal().mean() * torch.eye(len(population), dtype=population.dtype)
 
 
-def metric_of(generator: Generator, within: Tensor | None = None, *, kappa: float = 0.0, ridge: float = 0.1) -> Tensor:
-    """The metric of a generator, from mapped samples; see `weighted_metric` for the rest."""
-    return weighted_metric(population_moment(generator), within, kappa=kappa, ridge=ridge)
+def metric_of(generator: Generator, ridge: float = RIDGE) -> Tensor:
+    """The metric of a generator, from mapped samples; see `weighted_metric`."""
+    return weighted_metric(population_moment(generator), ridge)
 
 
 @torch.no_grad()

@@ -49,8 +49,10 @@ def unlearn(args: argparse.Namespace) -> None:
         person = session.choose(photo=photos, seed=args.person, inversion=args.inversion, **how)
         if cosines := person.facts.get("inversion"):
             print("inversion, judge cosine to the photo: " + ", ".join(f"{k} {v:.2f}" for k, v in cosines.items()))
-        if args.method != "guide":
-            _erase_at_once(session)
+        if args.method == "guide":
+            session.target(args.target or "ufo")
+        else:
+            _erase_at_once(session, args.target)
         report = session.run(settings) if settings else session.report
     print(f"erased person: identity cosine {report.id:.2f} (1 = the same person, 0 = a stranger)")
     print(f"{report.others} other people: {report.retention:.2f} on average, lowest {report.retention_min:.2f}")
@@ -75,9 +77,11 @@ def _settings(args: argparse.Namespace) -> UnlearningSettings | None:
     return presets[args.preset or ("finish" if args.method == "both" else "styles")](**chosen)
 
 
-def _erase_at_once(session: Session) -> None:
+def _erase_at_once(session: Session, target: str | None) -> None:
     """In closed form; the folder is complete then, with a picture of its own beside that of a training to come."""
-    session.target("natural")  # strangers and the metric are got ready here, once for everybody
+    if target is not None or session.person.photo is None:
+        session.target(target or "natural")
+    _ = session.lists[-1].metric  # got ready here, once for everybody
     started = time.perf_counter()
     session.erase_at_once()
     seconds = time.perf_counter() - started
@@ -96,6 +100,8 @@ def unlearn_options(sub: argparse.ArgumentParser) -> None:
     photo_options(sub)
     text = "closed form (milliseconds), the training of the paper, or the one and a short training from there (default)"
     sub.add_argument("--method", choices=("closed-form", "guide", "both"), default="both", help=text)
+    text = "who is drawn instead (default: ufo; of a person without a photo, by closed form: natural)"
+    sub.add_argument("--target", choices=("ufo", "natural", "average"), help=text)
     sub.add_argument("--inversion", choices=INVERSIONS, default="optimise", help=HOW)
     text = "of the training (default: finish after the closed form, styles without)"
     sub.add_argument("--preset", choices=("finish", "styles", "fast", "paper"), help=text)

@@ -80,7 +80,7 @@ METHODS: dict[str, Method] = {
     "closed form to the mean": Method("average", at_once=True, trained=False),
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
-    "closed form then GUIDE": Method("natural", changes={"steps": 30, "walk": 0.0}, at_once=True),
+    "closed form then GUIDE": Method(changes={"steps": 30, "walk": 0.0}, at_once=True),
     "GUIDE to a natural face": Method("natural"),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},

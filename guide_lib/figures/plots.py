@@ -37,7 +37,7 @@ from guide_lib.figures.layout import (
 )
 from guide_lib.figures.letters import font_of_size
 from guide_lib.generators.alignment import FFHQ, Alignment
-from guide_lib.perception.crops import cut_out
+from guide_lib.perception.crops import cut_out, to_uint8
 from guide_lib.perception.detection import SMALLEST_FACE, Face, detect_faces
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def to_pil(image: Picture) -> Image.Image:
         image = image[0]
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"expected one image of shape [3, S, S], got {list(image.shape)}")
-    levels = (image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
-    return Image.fromarray(levels.round().byte().permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(to_uint8(image[None])[0])
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -31,6 +31,7 @@ from guide_lib.metrics.identity import Reconstruction, reconstruction
 from guide_lib.runtime import synchronise
 
 AT_ONCE = 8  # photos in one batch: bounds the memory
+GRID = 1000.0  # weight; at ten times as much the pictures get coarser
 TUNED = "tuned/"  # marks the weights of a tuned generator among the tensors on disk
 
 
@@ -49,9 +50,9 @@ class Method:
 
 METHODS = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
-    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50, learning_rate=0.1)),
-    "optimise": Method(False, InversionSettings()),
-    "pivotal": Method(False, InversionSettings(steps_w_plus=0), PivotalSettings(steps=150)),
+    "refine": Method(True, InversionSettings(steps_w=0, steps_w_plus=50, learning_rate=0.1, grid=GRID)),
+    "optimise": Method(False, InversionSettings(grid=GRID)),
+    "pivotal": Method(False, InversionSettings(steps_w_plus=0, grid=GRID), PivotalSettings(steps=150)),
 }
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
+from guide_lib.perception.grid import grid_difference
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 
@@ -36,6 +37,7 @@ class InversionSettings:
     perceptual, pixel, identity: weights of LPIPS, of the pixels' mean square error, and of 1 - cosine.
     anchor: weight of the mean square of the way from the anchor, which keeps the code where the generator draws
         faces: in W the anchor is w_avg, in W+ the code at which W+ starts.
+    grid: weight of the grid of two pixels that the photo does not have (see `guide_lib.perception.grid`).
     patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
         `patience` steps; None never stops early.
     """
@@ -47,6 +49,7 @@ class InversionSettings:
     pixel: float = 0.3
     identity: float = 0.3
     anchor: float = 0.01
+    grid: float = 0.0
     patience: int | None = None
     tolerance: float = 0.01
 
@@ -244,6 +247,7 @@ class _PhotoLoss:
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]
-            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings))
+            woven = self.settings.grid * grid_difference(image, self.photos[part]) if self.settings.grid else 0
+            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings) + woven)
             losses[-1].sum().backward()
         return torch.cat(losses).detach()

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from scipy import linalg
@@ -25,6 +24,7 @@ from guide_lib.checkpoint import load_tensors, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
 from guide_lib.perception.albums import name_in, pictures_in, tell_skipped
+from guide_lib.perception.crops import from_pil
 from guide_lib.perception.photos import load_photo
 from guide_lib.runtime import step_rng
 
@@ -157,8 +157,7 @@ def _square(path: Path, size: int) -> Tensor:
         photo = load_photo(path)
     except GuideError:
         return torch.full((3, size, size), torch.nan)
-    pixels = np.array(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+    return from_pil(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))[0]
 
 
 def _damage(path: Path) -> str:

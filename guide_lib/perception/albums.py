@@ -134,6 +134,19 @@ def load_person(
     return Album(list(photos), torch.cat(list(photos.values())), dict(sorted(skipped.items())))
 
 
+def photos_of(path: Path, face: int | None = None, alignment: Alignment = FFHQ, aligned: bool = False) -> Album:
+    """One photo, or a folder of photos of one person; see `load_face` and `load_person`.
+
+    Raises:
+        GuideError: there is no usable photo, or `face` is given for a folder.
+    """
+    if not os.path.isdir(path):
+        return Album([shown(path.name)], load_face(path, face=face, alignment=alignment, aligned=aligned), {})
+    if face is not None:
+        raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
+    return load_person(path, alignment=alignment, aligned=aligned)
+
+
 def name_in(path: Path, folder: str | Path) -> str:
     """The name of a file inside a folder, as it can be printed and stored."""
     return shown(path.relative_to(folder).as_posix())
@@ -162,16 +175,3 @@ def _is_picture(path: Path) -> bool:
         except Exception:  # a damaged file can make a decoder raise nearly anything
             load_photo(path)
     return True
-
-
-def photos_of(path: Path, face: int | None = None, alignment: Alignment = FFHQ, aligned: bool = False) -> Album:
-    """One photo, or a folder of photos of one person; see `load_face` and `load_person`.
-
-    Raises:
-        GuideError: there is no usable photo, or `face` is given for a folder.
-    """
-    if not os.path.isdir(path):
-        return Album([shown(path.name)], load_face(path, face=face, alignment=alignment, aligned=aligned), {})
-    if face is not None:
-        raise GuideError("--face chooses in one photo, not in a folder; name the photo itself.")
-    return load_person(path, alignment=alignment, aligned=aligned)

@@ -124,6 +124,15 @@ def to_uint8(images: Tensor) -> np.ndarray:
     return levels.round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+def from_pil(picture: Image.Image) -> Tensor:
+    """A picture as [1,3,H,W] in [-1,1].
+
+    >>> from_pil(Image.new("RGB", (1, 1), (0, 153, 255))).flatten().tolist()
+    [-1.0, 0.2, 1.0]
+    """
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
 def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int, alignment: Alignment = FFHQ) -> Tensor:
     """The square of one face, [1,3,size,size] in [-1,1]; what lies outside the photo is filled by reflection.
 
@@ -132,8 +141,7 @@ def cut_out(photo: Image.Image, landmarks: np.ndarray, size: int, alignment: Ali
     matrix = alignment.matrix(landmarks, size)
     if max(photo.size) > WHOLE:
         photo, matrix = _part(photo, matrix, size)
-    pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)[None]
-    return fixed_crop(pixels.float() / 127.5 - 1, matrix, size, padding_mode="reflection")
+    return fixed_crop(from_pil(photo), matrix, size, padding_mode="reflection")
 
 
 def _part(photo: Image.Image, matrix: np.ndarray, size: int) -> tuple[Image.Image, np.ndarray]:

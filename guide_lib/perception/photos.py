@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.generators.alignment import FFHQ, Alignment
+from guide_lib.perception.crops import from_pil
 from guide_lib.perception.decode import decode
 from guide_lib.perception.faces import align
 
@@ -68,8 +68,7 @@ def load_face(
         raise GuideError(
             f"{path} has {photo.width} x {photo.height} pixels, but an aligned picture is square; align it."
         )
-    pixels = np.array(photo.resize((size, size), Image.Resampling.LANCZOS))
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return from_pil(photo.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def opened(path: Path) -> BinaryIO:

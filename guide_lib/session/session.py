@@ -153,8 +153,7 @@ class Session:
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
         """Choose w_t [1, rows, w_dim]: "ufo" (d in the paper's scale), "average", "natural", or "self" (nobody else).
 
-        Raises:
-            GuideError: nobody was chosen, or there is no such kind.
+        Raises GuideError if nobody was chosen, or there is no such kind.
         """
         w_u, w_avg = self.chosen().w_u, self.generator.w_avg
         known = {"ufo": lambda: ufo_target(w_u, w_avg, d), "average": lambda: average_target(w_u, w_avg)}
@@ -168,12 +167,14 @@ class Session:
     def erase_at_once(self) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is the natural one. Returns the student; w_t is then what it draws.
+        Without a target chosen before, it is UFO's for a photo and the natural one for a latent: other photos of a
+        person are read in part, and sent far enough only by a long way. Returns the student; w_t is then what it draws.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
         """
-        person, w_t = self.chosen(), self.target("natural") if self.w_t is None else self.w_t
+        person = self.chosen()
+        w_t = self.target("natural" if person.photo is None else "ufo") if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
         self.lists[-1].add(person.name, codes, w_t)
         self.w_t = self.lists[-1].target(person.name)
@@ -231,8 +232,7 @@ class Session:
     def attack(self, name: str, **options: Any) -> Any:
         """Try to bring the person back from the student, by a name in `guide_lib.session.attacking`; see there.
 
-        Raises:
-            GuideError: there is no such attack, or nobody was chosen.
+        Raises GuideError if there is no such attack, or nobody was chosen.
         """
         return attack(name, self.networks, self.student, self.chosen().w_u, self.photo(), **options)
 

@@ -99,7 +99,8 @@ def unlearn(
     optimizer = _adam(student, parameters, settings)
     scaler = _scaler(settings, device)
     one_pass = fits_one_pass(generator, settings) if one_pass is None else one_pass
-    objective = Objective(generator, w_u, w_t, settings, Distance(perceptual, embedder, settings.distance), one_pass)
+    distance = Distance(perceptual, embedder, settings.distance, settings.grid)
+    objective = Objective(generator, w_u, w_t, settings, distance, one_pass)
     done, losses = 0, {}
     if found:
         done, losses = found.step, found.losses

@@ -34,6 +34,8 @@ class UnlearningSettings:
     alpha_max: the adjacency loss looks up to this far from w_u, in the paper's scale (`guide_lib.targets`).
     weight_local, weight_adjacency, weight_global: factors of the losses; 0 switches one off and saves its passes.
     distance: the factors inside the distance D.
+    grid: weight of a fourth term of D, which keeps the grid of two pixels as it is in the target (see
+    `guide_lib.perception.grid`); the paper has none.
     seed: of all random draws, from 0 to 2^32 - 1.
 
     >>> UnlearningSettings(steps=0)
@@ -55,6 +57,7 @@ class UnlearningSettings:
     weight_adjacency: float = 1.0
     weight_global: float = 1.0
     distance: DistanceWeights = field(default_factory=DistanceWeights)
+    grid: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -320,10 +320,6 @@ def test_the_second_moment_is_that_of_the_samples():
 
 
 def test_the_metric_adds_what_it_says():
-    population, within = torch.diag(torch.tensor([1.0, 3.0])).double(), torch.ones(2, 2).double()
-    found = weighted_metric(population, within, kappa=2.0, ridge=0.5)
-    assert found.tolist() == [[1 + 2 + 1, 2], [2, 3 + 2 + 1]]
+    population = torch.diag(torch.tensor([1.0, 3.0])).double()
     assert weighted_metric(population, ridge=0.5).tolist() == [[2, 0], [0, 4]]
-    with_within = weighted_metric(population, torch.diag(torch.tensor([100.0, 0.0])).double(), kappa=1.0)
-    s = torch.linalg.solve(with_within, torch.ones(2).double())
-    assert abs(s[0]) < 0.1 * abs(s[1])  # what changes within a person is not read
+    assert torch.equal(weighted_metric(population), weighted_metric(population, 0.1))

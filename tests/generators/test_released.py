@@ -8,7 +8,7 @@ import torch
 from test_eg3d import TINY64, tiny64
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual, TurningGenerator
 
-from guide_lib import experiment, session
+from guide_lib import experiment
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.generators import View, as_released, cameras
@@ -17,6 +17,7 @@ from guide_lib.generators.released import ReleasedEG3D
 from guide_lib.generators.volume import Sampling
 from guide_lib.losses import adjacency_offsets, preservation_loss
 from guide_lib.metrics.identity import evaluate
+from guide_lib.session import session as sessions
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 
@@ -119,9 +120,9 @@ def test_apples_gpu_is_refused_in_one_sentence(monkeypatch):
 @pytest.mark.parametrize("quirks", [[], ["--quirks"]])
 def test_the_command_line_runs_either_mode(quirks, tmp_path, monkeypatch):
     networks, seen = experiment.Networks(small(), *NETWORKS.values(), TinyEmbedder(seed=8)), []
-    monkeypatch.setattr(session, "load_networks", lambda *_: networks)
-    original = session.Session.run
-    monkeypatch.setattr(session.Session, "run", lambda given, *rest: seen.append(given) or original(given, *rest))
+    monkeypatch.setattr(sessions, "load_networks", lambda *_: networks)
+    original = sessions.Session.run
+    monkeypatch.setattr(sessions.Session, "run", lambda given, *rest: seen.append(given) or original(given, *rest))
     options = ["--person", "3", "--generator", "eg3d-ffhq-512", "--preset", "paper", "--steps", "1"]
     assert main(["unlearn", *options, *quirks, "--out", str(tmp_path)]) == 0
     assert isinstance(seen[0].generator, ReleasedEG3D) is bool(quirks)

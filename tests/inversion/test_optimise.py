@@ -81,7 +81,9 @@ def test_a_batch_finds_what_each_photo_finds_alone(generator, patience, at_once,
 
 def test_the_loss_is_the_one_that_a_loop_over_photos_computes(generator):
     photos, rng = draw(generator, 2), torch.Generator().manual_seed(5)
-    settings = InversionSettings(0, 1, perceptual=0.7, pixel=0.2, identity=0.4, anchor=0.5)
+    settings = InversionSettings(0, 1, perceptual=0.7, pixel=0.2, identity=0.4, anchor=0.5, grid=30.0)
+    odd = (-1.0) ** torch.arange(16)
+    patterns = [odd[:, None], odd, odd[:, None] * odd]  # one square of 16 px is the whole picture
     start = generator.sample(2, rng) + torch.randn(2, 3, 6, generator=rng)
     first, second = inversion_steps(generator, photos, replace(settings, steps_w_plus=2), start=start, **NETWORKS)
     for step, ws in ((first, start), (second, first.ws)):
@@ -92,6 +94,8 @@ def test_the_loss_is_the_one_that_a_loop_over_photos_computes(generator):
             expected += 0.2 * ((image - photo) ** 2).sum().item() / (3 * 16 * 16)
             expected += 0.4 * (1 - float(a @ b))
             expected += 0.5 * ((ws[i] - start[i]) ** 2).sum().item() / (3 * 6)
+            woven = [((image - photo) * pattern)[0].mean((1, 2)).square().sum().item() for pattern in patterns]
+            expected += 30.0 * sum(woven) / 9
             assert step.loss[i].item() == pytest.approx(expected, rel=1e-4)
 
 

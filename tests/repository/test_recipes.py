@@ -335,3 +335,32 @@ def test_the_manifest_in_data_is_as_the_recipe_writes_it(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "DATA", tmp_path)
     manifest.main(names)
     assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == before
+
+
+def test_impressions_are_one_for_each_face_and_told_apart_as_by_counting_pairs():
+    module = recipe("attributes")
+    labels = module.labels()
+    assert [len(label) for label in labels.values()] == [256] * 3
+    assert not (labels["child"] * labels["old"]).any() and set(labels["sex"].tolist()) == {-1.0, 0.0, 1.0}
+    scores, label = torch.tensor([0.1, 0.9, 0.4, 0.5]), torch.tensor([-1.0, 1.0, 1.0, -1.0])
+    pairs = [(a > b).item() for a in scores[[1, 2]] for b in scores[[0, 3]]]
+    assert module.told_apart(scores, label) == sum(pairs) / len(pairs) == 0.75
+
+
+def test_a_reading_is_fitted_without_the_face_that_it_judges():
+    """A label that is the noise of its own face cannot be told by the others."""
+    module, rng = recipe("attributes"), torch.Generator().manual_seed(0)
+    w, noise = torch.randn(256, 6, generator=rng), torch.randn(256, generator=rng).sign().double()
+    assert abs(module.told_apart(module.left_out(w, noise), noise) - 0.5) < 0.12
+    told = (w[:, 0] > 0).double()
+    assert module.told_apart(module.left_out(w, told), told) > 0.95
+
+
+def test_figures_of_targets_are_means_and_extremes_of_their_people():
+    rows = [
+        {"name": "ood: ufo", "person": k, "id": i, "id_others": 0.5, "retention": 0.9, "lowest": low}
+        for k, (i, low) in enumerate(((0.1, 0.8), (0.3, 0.6)))
+    ]
+    found = recipe("natural_targets").summary(rows)["ood: ufo"]
+    assert (found["people"], found["id"], found["id_max"]) == (2, pytest.approx(0.2), 0.3)
+    assert (found["lowest"], found["lowest_of_all"]) == (pytest.approx(0.7), 0.6)
