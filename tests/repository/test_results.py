@@ -170,8 +170,9 @@ def test_what_notebook_11_quotes_is_what_was_measured():
     )
     assert "ID was {}, and twelve others kept {}, the lowest {}.".format(*trained.groups()) in text
     near, far = (stored("natural-targets")["summary"][f"ood: {target}"] for target in ("natural", "ufo"))
-    said = f"ID_others is {near['id_others']:.2f} with a natural target, which is near, and {far['id_others']:.2f} with UFO's"
-    assert near["people"] == far["people"] == 8 and f"Of eight people, {said}, which is far" in text
+    short, long = f"{near['id_others']:.2f} with a natural target", f"{far['id_others']:.2f} with UFO's"
+    assert near["people"] == far["people"] == 8
+    assert f"Of eight people, ID_others is {short}, which is near, and {long}, which is far" in text
 
 
 def test_the_figures_on_real_faces_are_the_stored_ones():
