@@ -12,6 +12,7 @@ Python, which points at the line.
 
 from guide_lib.checks.assignment import check_forgetting, check_partial_target, check_summary
 from guide_lib.checks.attacks import check_cost, check_kernel_distance, check_rank
+from guide_lib.checks.erasing import check_layer, check_reader
 from guide_lib.checks.identity import check_cosines, check_rates
 from guide_lib.checks.inversion import check_inversion_loss, check_move
 from guide_lib.checks.latents import check_mix, check_person_distance, check_target, check_truncate
@@ -24,6 +25,7 @@ __all__ = [
     "check_forgetting",
     "check_inversion_loss",
     "check_kernel_distance",
+    "check_layer",
     "check_loop",
     "check_losses",
     "check_mix",
@@ -34,6 +36,7 @@ __all__ = [
     "check_rank",
     "check_rate",
     "check_rates",
+    "check_reader",
     "check_summary",
     "check_target",
     "check_truncate",

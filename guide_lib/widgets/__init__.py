@@ -21,6 +21,7 @@ from guide_lib.widgets.explorers import (
     LatentExplorer,
     LatentWalk,
 )
+from guide_lib.widgets.forgotten import ManyForgotten
 from guide_lib.widgets.latents import LatentEditor, LatentMixer, TargetSlider
 from guide_lib.widgets.measured import LossMixer, PeopleGrid, ThresholdSlider
 from guide_lib.widgets.scrubber import InversionScrubber
@@ -37,6 +38,7 @@ __all__ = [
     "LatentMixer",
     "LatentWalk",
     "LossMixer",
+    "ManyForgotten",
     "PeopleGrid",
     "TargetSlider",
     "ThresholdSlider",

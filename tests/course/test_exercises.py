@@ -83,6 +83,20 @@ def first_accepted(curve, threshold):
     return next((steps for steps, cosine in curve if cosine >= threshold), None)
 
 
+def reader(v, moment):
+    """By Lagrange's conditions as one system: S s = lambda v and v^T s = 1."""
+    size = len(v)
+    system, right = torch.zeros(size + 1, size + 1).to(v), torch.zeros(size + 1).to(v)
+    system[:size, :size], system[:size, size], system[size, :size], right[size] = moment, -v, v, 1
+    return torch.linalg.solve(system, right)[:size]
+
+
+def layer(weight, bias, P, mean):
+    """Read off what the layer gives at 0 and at the unit vectors."""
+    at = [weight @ (mean + P @ (w - mean)) + bias for w in (torch.zeros_like(mean), *torch.eye(len(mean)))]
+    return torch.stack([value - at[0] for value in at[1:]], dim=1), at[0]
+
+
 RIGHT = {
     ex.check_truncate: lambda ws, w_avg, t: t * ws + (1 - t) * w_avg,
     ex.check_mix: rows_from,
@@ -99,6 +113,8 @@ RIGHT = {
     ex.check_kernel_distance: mmd,
     ex.check_cost: first_accepted,
     ex.check_rank: lambda scores, index: sum(s >= scores[index] for k, s in enumerate(scores) if k != index),
+    ex.check_reader: reader,
+    ex.check_layer: layer,
     ex.check_summary: lambda v: (v.mean(), 1.96 * math.sqrt(((v - v.mean()) ** 2).sum() / 8) / 3),
 }
 
@@ -147,6 +163,22 @@ WRONG = [
     (ex.check_rank, "candidate itself", lambda scores, i: (scores >= scores[i]).sum()),
     (ex.check_rank, "tie counts", lambda scores, i: (scores > scores[i]).sum()),
     (ex.check_rank, "less suspect", lambda scores, i: (scores < scores[i]).sum()),
+    (ex.check_reader, "sign is turned", lambda v, s: -reader(v, s)),
+    (ex.check_reader, "reads no 1 in v", lambda v, s: s.inverse() @ v),
+    (ex.check_reader, "not by its root", lambda v, s: s.inverse() @ v / (v @ s.inverse() @ v).sqrt()),
+    (ex.check_reader, "not by the length", lambda v, s: F.normalize(s.inverse() @ v, dim=0)),
+    (ex.check_reader, "here it is v", lambda v, s: s.inverse() @ v / v.square().sum()),
+    (ex.check_reader, "its inverse does", lambda v, s: reader(v, s.inverse())),
+    (ex.check_reader, "population took no part", lambda v, s: reader(v, torch.eye(len(v)).to(v))),
+    (ex.check_reader, "v itself", lambda v, s: v),
+    (ex.check_layer, "two tensors", lambda a, b, P, m: a @ P),
+    (ex.check_layer, "weight: .*stayed", lambda a, b, P, m: (a, layer(a, b, P, m)[1])),
+    (ex.check_layer, "transposed", lambda a, b, P, m: layer(a, b, P.T, m)),
+    (ex.check_layer, "bias: .*stayed", lambda a, b, P, m: (a @ P, b)),
+    (ex.check_layer, "bias: .*sign", lambda a, b, P, m: (a @ P, 2 * b - layer(a, b, P, m)[1])),
+    (ex.check_layer, "what P leaves", lambda a, b, P, m: (a @ P, b + a @ P @ m)),
+    (ex.check_layer, "the old weight", lambda a, b, P, m: (a @ P, b + a @ P @ m - a @ P @ P @ m)),
+    (ex.check_layer, "old bias is missing", lambda a, b, P, m: (a @ P, a @ m - a @ P @ m)),
     (ex.check_summary, "whole width", lambda v: (v.mean(), 2 * 1.96 * v.std() / 3)),
     (ex.check_summary, "divide by the root of n", lambda v: (v.mean(), 1.96 * v.std())),
 ]
@@ -165,7 +197,7 @@ def test_an_empty_function_is_told_so(check):
 @pytest.mark.parametrize(("check", "sentence", "answer"), WRONG, ids=[f"{c.__name__}: {s}" for c, s, _ in WRONG])
 def test_each_mistake_is_named(check, sentence, answer):
     verdict = check(answer)
-    assert verdict.startswith("Not yet: ") and re.search(sentence, verdict), verdict
+    assert re.match(r"(\w+: )?Not yet: ", verdict) and re.search(sentence, verdict), verdict
 
 
 def test_the_three_losses_are_told_apart():

@@ -162,6 +162,19 @@ def test_how_far_from_w_two_inversions_end_is_what_the_notebook_prints():
     assert ours[0] == other[0] and f"ends {ours[2]} from W instead of {other[2]}," in sentences(RESULTS_PAGE)
 
 
+def test_what_notebook_11_quotes_is_what_was_measured():
+    cells = json.loads(page("notebooks/11_forget_without_training.ipynb"))["cells"]
+    text = " ".join(" ".join("".join(cell["source"]) for cell in cells).split())
+    trained = re.search(
+        r"ID (-?0\.\d\d) \| retention (0\.\d\d), lowest (0\.\d\d)", page("notebooks/06_unlearn_an_identity.ipynb")
+    )
+    assert "ID was {}, and twelve others kept {}, the lowest {}.".format(*trained.groups()) in text
+    near, far = (stored("natural-targets")["summary"][f"ood: {target}"] for target in ("natural", "ufo"))
+    short, long = f"{near['id_others']:.2f} with a natural target", f"{far['id_others']:.2f} with UFO's"
+    assert near["people"] == far["people"] == 8
+    assert f"Of eight people, ID_others is {short}, which is near, and {long}, which is far" in text
+
+
 def test_the_figures_on_real_faces_are_the_stored_ones():
     line = next(line for line in page(RESULTS_PAGE).splitlines() if "ORL faces" in line and "area" in line)
     found = stored("inversion_roc")["encoder"]

@@ -7,11 +7,13 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.closed_form import erase, forgetful, metric_of
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, Person, sample_person
+from guide_lib.experiment import Networks, Person, other_people, sample_person
+from guide_lib.metrics import identity_similarity
 from guide_lib.session import Session
 from guide_lib.session import session as sessions
 from guide_lib.targets import average_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
+from guide_lib.widgets import ManyForgotten
 
 
 class AnySize(TinyEmbedder):
@@ -144,3 +146,17 @@ def test_several_photos_are_kept(session, tmp_path, monkeypatch):
     session.save()
     person = Session.load(tmp_path, "cpu").person
     assert person.name == "ada" and torch.equal(person.w_u, codes[:1]) and torch.equal(person.others, codes[1:])
+
+
+def test_the_view_of_many_draws_them_as_if_each_had_been_erased_by_hand(session):
+    """Whoever is erased already does not count: the view starts from the untouched generator."""
+    forget(session, 5)
+    view = ManyForgotten.of(session, most=4, shown=2, others=3)
+    view.set(people=3)
+    w_u = torch.cat([sample_person(GENERATOR, seed) for seed in (1, 2, 3)])
+    student = forgetful(GENERATOR, [erase(w_u, session.strangers.ws[:3], GENERATOR.w_avg, METRIC)])
+    watched = torch.cat([w_u[:2], other_people(GENERATOR, 3)])
+    before, after = GENERATOR.picture(watched), student.picture(watched)
+    expected = identity_similarity(NETWORKS.judge, before, after)[0].tolist()
+    assert view.cosines() == (pytest.approx(expected[:2], abs=1e-4), pytest.approx(expected[2:], abs=1e-4))
+    assert ManyForgotten.of(session, most=10_000, shown=1, others=1).controls["people"].max == len(session.strangers.ws)

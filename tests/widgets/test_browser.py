@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 from project import ROOT
-from test_widgets import loss_mixer, people_grid, scrubber, threshold_slider, tile
+from test_widgets import loss_mixer, many_forgotten, people_grid, scrubber, threshold_slider, tile
 
 from guide_lib import widgets
 
@@ -50,6 +50,7 @@ def browser_views() -> list[widgets.View]:
         loss_mixer(),
         scrubber(),
         people_grid(),
+        many_forgotten(),
     ]
 
 

@@ -331,6 +331,32 @@ def test_people_grid_pages_and_sorts() -> None:
         widgets.PeopleGrid([], [], [])
 
 
+def many_forgotten(asked: list | None = None) -> widgets.ManyForgotten:
+    """Of four people two are shown, beside three others: those who are erased turn black, the others a little dark."""
+    names = torch.arange(1, 6) / 5
+
+    def draw(people: int) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        if asked is not None:
+            asked.append(people)
+        gone = torch.tensor([people > 0, people > 1, False, False, False])
+        return torch.where(gone, 0 * names, names - people / 50)[:, None, None, None].expand(5, 3, 16, 16)
+
+    return widgets.ManyForgotten(draw, lambda after: after[:, 0, 0, 0] / names, shown=2, most=4)
+
+
+def test_many_forgotten_tells_the_erased_from_those_who_are_not_yet() -> None:
+    asked: list[int] = []
+    view = many_forgotten(asked)
+    assert asked == [0, 1] and view.cosines() == ([0.0], pytest.approx([0.58 / 0.6, 0.78 / 0.8, 0.98]))
+    assert view.state() == "1 person erased: cosine 0.00. 3 others: 0.97 on average, lowest 0.97."
+    before = view.png()
+    view.set(people=4)
+    assert view.cosines()[0] == [0.0, 0.0] and view.png() != before
+    assert "4 people erased: cosine 0.00 on average of 2 of them." in view.text.value
+    assert asked == [0, 1, 4], "each number is drawn once, and everybody before once"
+
+
 def test_explorer_refuses_unknown_controls_and_still_works() -> None:
     view = explorer()
     with pytest.raises(KeyError):
@@ -356,7 +382,7 @@ def test_in_a_running_notebook_only_the_newest_event_is_drawn(monkeypatch: pytes
 
 
 def all_views() -> list[widgets.View]:
-    measured = [threshold_slider(), loss_mixer(), people_grid()]
+    measured = [threshold_slider(), loss_mixer(), people_grid(), many_forgotten()]
     latents = [explorer(), edits(), editor(), mixer_of_people(), target_slider()]
     return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), scrubber(), *latents, *measured]
 
