@@ -307,3 +307,46 @@ def test_whoever_reads_only_the_beginning_gets_no_traceback():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
         process.stdout.close()
         assert process.stderr.read() == b"" and process.wait() == 0
+
+
+def test_a_photo_is_erased_at_once_and_then_trained_from_there(tiny_networks, tmp_path, capsys):
+    assert main(["unlearn", "--steps", "2", "--out", str(tmp_path)]) == 0
+    assert "closed form: erased in " in capsys.readouterr().out
+    assert {"at_once.png", "before_after.png", "losses.csv"} <= {path.name for path in tmp_path.iterdir()}
+    settings = json.loads((tmp_path / "metrics.json").read_text())["settings"]
+    assert settings["walk"] == 0 and settings["steps"] == 2
+    assert not (tmp_path / "forgotten.safetensors").exists()  # the training has built on it
+
+
+def test_several_photos_of_one_person_are_erased_as_one_and_taken_back(tiny_networks, tmp_path, refused, capsys):
+    photos = []
+    for number in range(2):
+        path = tmp_path / f"ada{number}.png"
+        portrait().rotate(5 * number, expand=False, fillcolor=(128, 128, 128)).save(path)
+        photos += ["--photo", str(path)]
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["unlearn", "--method", "closed-form", *photos, *out]) == 0
+    assert load_file(tmp_path / "run" / "latents.safetensors")["others"].shape == (1, 3, 6)
+    assert not (tmp_path / "run" / "losses.csv").exists()
+    assert "name one --photo" in refused("unlearn", "--method", "guide", *photos, *out)
+    assert "'eve' is not among the forgotten (ada0)" in refused("undo", "eve", *out)
+    assert main(["undo", "ada0", *out]) == 0
+    assert "forgotten: nobody" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["id"] > 0.999
+    assert "There is no folder at" in refused("undo", "ada0", "--out", tmp_path / "elsewhere")
+
+
+def test_everybody_in_a_folder_is_forgotten_and_one_is_taken_back(tiny_networks, tmp_path, capsys):
+    (tmp_path / "people" / "ben").mkdir(parents=True)
+    portrait().save(tmp_path / "people" / "ada.png")
+    portrait().rotate(6, fillcolor=(90, 90, 90)).save(tmp_path / "people" / "ben" / "1.png")
+    portrait().rotate(-6, fillcolor=(90, 90, 90)).save(tmp_path / "people" / "ben" / "2.png")
+    (tmp_path / "people" / "notes.txt").write_text("not a photo")
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["forget-list", str(tmp_path / "people"), *out]) == 0
+    said = capsys.readouterr()
+    assert "forgotten: ada, ben" in said.out and "skipped 1 file" in said.err and "ada   " in said.out
+    both = load_file(tmp_path / "run" / "student.safetensors")
+    assert main(["undo", "ada", *out]) == 0 and "forgotten: ben\n" in capsys.readouterr().out
+    one = load_file(tmp_path / "run" / "student.safetensors")
+    assert any(not torch.equal(both[name], one[name]) for name in both)
