@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,16 @@ class ForgetList:
         Raises:
             GuideError: the name is taken, or somebody has the same latent; the list stays as it was.
         """
-        if name in self.people:
-            raise GuideError(f"'{name}' is forgotten already; give the person another name, or undo that one first.")
-        self._become(self.people | {name: Forgotten(w_u, w_t)})
+        self.add_all({name: (w_u, w_t)})
+
+    def add_all(self, people: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """The same for several people in one solution: name -> (w_u, w_t)."""
+        for name in people:
+            if name in self.people:
+                raise GuideError(
+                    f"'{name}' is forgotten already; give the person another name, or undo that one first."
+                )
+        self._become(self.people | {name: Forgotten(*latents) for name, latents in people.items()})
 
     def remove(self, name: str) -> None:
         """Take a person back. Raises GuideError if nobody of that name is forgotten."""

@@ -59,6 +59,12 @@ def test_neither_the_order_of_adding_nor_that_of_removing_matters(order):
     assert people.student() is GENERATOR  # to the last bit
 
 
+def test_several_are_added_in_one_solution():
+    people = ForgetList(GENERATOR, METRIC)
+    people.add_all({name: (WS[name][:1], WS[name][1:]) for name in NAMES})
+    assert list(people) == list(NAMES) and close(pictures(people), pictures(listed(NAMES)))
+
+
 def test_without_somebody_leaves_the_list_as_it_is():
     people = listed(NAMES)
     assert close(pictures(people.without("ben")), pictures(listed(("ada", "eve"))))
