@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT / "tests" / "device"))
 from faults import FAULTS  # noqa: E402
 
 NAMES = (
-    *("test_targets", "test_losses", "test_variants", "test_closed_form", "test_unlearning", "test_attacks"),
-    *("inversion/test_optimise", "inversion/test_pivotal"),
+    *("test_targets", "test_losses", "test_variants", "closed_form/test_edit", "test_unlearning", "test_attacks"),
+    *("closed_form/test_forget_list", "session/test_at_once", "inversion/test_optimise", "inversion/test_pivotal"),
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
 TESTS = tuple(f"tests/{name}.py" for name in NAMES)
@@ -84,9 +84,9 @@ MUTANTS = {
         "return 1.0",
     ),
     "style layers learn no faster": ("unlearning/loop.py", '"speed": settings.style_rate', '"speed": 1.0'),
-    "erasures do not compose": ("closed_form.py", 'torch.einsum("krd,lrd,lre->kre", move, readers, moves)', "0"),
-    "a target keeps the way back": ("closed_form.py", "if not way_back:", "if False:"),
-    "a style layer's bias forgets its gain": ("closed_form.py", "layer.gain * changed", "changed"),
+    "erasures do not compose": ("closed_form/edit.py", 'torch.einsum("krd,lrd,lre->kre", move, readers, moves)', "0"),
+    "a target keeps the way back": ("closed_form/edit.py", "if not way_back:", "if False:"),
+    "a style layer's bias forgets its gain": ("closed_form/edit.py", "layer.gain * changed", "changed"),
     "LoRA forgets what W was": ("variants.py", "self.originals[name] + update", "weight + update"),
     "Euler's method takes one step": ("generators/adapters.py", "for _ in range(EULER_STEPS):", "for _ in range(1):"),
     "the inversion's anchor in W+ is the mean": (
