@@ -1,4 +1,4 @@
-"""Erase 1 to 200 people of one generator in closed form: writes results/many-people.json.
+"""Erase 1 to 200 people of one generator in closed form: writes results/many-people.json and .md.
 
     python data/recipes/many_people.py                # ten minutes on one CPU core
 
@@ -31,6 +31,11 @@ from guide_lib.targets import draw_strangers, natural_target
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "many-people.json"
 RESOLUTION, JUDGED, UNDONE = 128, 16, 5
+NAMES = {"mean": "the mean face", "natural": "natural faces"}
+SHOWN = (
+    ("ID, mean", "id", ".2f"), ("ID, highest", "id_max", ".2f"), ("retention", "retention", ".3f"),
+    ("lowest retention", "retention_min", ".2f"), ("seconds", "seconds", ".2f"), ("bytes of the list", "bytes", ",d"),
+)  # fmt: skip
 COUNTS = {"mean": (1, 2, 5, 10, 20, 50, 100, 200), "natural": (1, 2, 5, 10, 20, 50)}
 
 
@@ -80,6 +85,17 @@ def undone(networks: Networks, metric: Tensor, codes: list[Tensor]) -> float:
     return max(apart(listed.student(), networks.generator, w, w) for w in codes)
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown; one column a number of people, one line a target and a measure."""
+    lines = [["", *(str(count) for count in COUNTS["mean"])], ["---"] * (1 + len(COUNTS["mean"]))]
+    for kind in COUNTS:
+        found = [row for row in rows if row["target"] == kind]
+        for label, key, style in SHOWN:
+            cells = [format(row[key], style) for row in found]
+            lines.append([f"{label}, to {NAMES[kind]}", *cells, *["-"] * (len(lines[0]) - 1 - len(cells))])
+    return "\n".join("|" + "|".join(f" {cell} " for cell in line) + "|" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -98,7 +114,9 @@ def main() -> None:
         for count in counts:
             rows.append({"target": kind, "people": count} | row(networks, metric, codes[:count], targets[kind][:count]))
             print(rows[-1], flush=True)
-    write_json(args.out, {"rows": rows, "undone": undone(networks, metric, codes[:UNDONE])})
+    found = {"rows": rows, "undone": undone(networks, metric, codes[:UNDONE])}
+    write_json(args.out, found)
+    args.out.with_suffix(".md").write_text(table(found["rows"]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,13 @@ def rows_of(name: str, **wanted: str):
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("main", RESULTS_PAGE), ("attacks", RESULTS_PAGE), ("ablation", RESULTS_PAGE), ("shortcuts", SPEED)],
+    [
+        ("main", RESULTS_PAGE),
+        ("attacks", RESULTS_PAGE),
+        ("closed", RESULTS_PAGE),
+        ("ablation", RESULTS_PAGE),
+        ("shortcuts", SPEED),
+    ],
 )
 def test_the_tables_of_methods_are_of_the_stored_people(name, where):
     module = recipe("evaluation")
@@ -45,6 +51,15 @@ def test_the_differences_between_methods_are_those_of_the_stored_people():
     others, kept = (contrast(rows, key, "GUIDE", "baseline") for key in ("id_others", "retention"))
     assert f"{-others.mean:.2f} lower [{-others.high:.2f}, {-others.low:.2f}]" in text
     assert f"{kept.mean:.2f} higher [{kept.low:.2f}, {kept.high:.2f}]" in text
+
+
+def test_the_figures_of_many_people_are_the_stored_ones():
+    found, module = stored("many-people"), recipe("many_people")
+    assert module.table(found["rows"]) == (RESULTS / "many-people.md").read_text(encoding="utf-8").strip()
+    assert module.table(found["rows"]) in page(RESULTS_PAGE) and found["undone"] == 0
+    assert max(row["revived_together"] for row in found["rows"]) < 1e-5
+    second = next(row for row in found["rows"] if (row["target"], row["people"]) == ("mean", 10))
+    assert f"drifted by {second['revived_one_by_one']:.1f} at a pixel" in sentences(RESULTS_PAGE)
 
 
 def test_the_photos_that_the_judge_still_accepts_are_counted():
@@ -190,7 +205,7 @@ def test_the_heads_figures_are_the_stored_ones():
 @pytest.mark.parametrize(
     "row, keys, digits",
     [
-        ("inversion of the portrait", [("inversion", "W"), ("inversion", "W+")], 2),
+        ("inversion of the portrait", [("inversion", "encoder"), ("inversion", "W+")], 2),
         ("ID, the erased person", [("id",)], 2),
         ("retention, mean of 32", [("retention",), ("retention_min",)], 2),
         ("LPIPS between the others", [("lpips_others",)], 3),
@@ -210,7 +225,7 @@ def test_the_figures_of_the_picture_are_those_of_its_run(row, keys, digits):
 def test_the_picture_is_of_the_preset_that_make_demo_takes():
     run = json.loads(page("docs/hero.json"))["settings"]
     whole = asdict(UnlearningSettings()) | run  # a setting may be newer than the picture
-    assert whole == asdict(UnlearningSettings.styles(mixed_precision=run["mixed_precision"]))
+    assert whole == asdict(UnlearningSettings.finish(mixed_precision=run["mixed_precision"]))
 
 
 FULL_SIZE = stored("eg3d-full-size")
