@@ -81,7 +81,7 @@ def photographed_people(
         if aligned is not None:
             codes = inverted(networks, aligned, folder, inversion)
             yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
-    if not names:
+    if not names and count != 0:
         raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
 
 
