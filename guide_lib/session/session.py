@@ -37,14 +37,14 @@ from guide_lib.closed_form import ForgetList
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
 from guide_lib.figures.plots import loss_curves
-from guide_lib.generators import Generator, View, as_released, load_attributes
-from guide_lib.generators.mobile import MobileStyleGAN
+from guide_lib.generators import Generator, View, as_released
 from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
-from guide_lib.session.attacking import attack, candidates
+from guide_lib.session.aiming import strangers_of, target_of
+from guide_lib.session.attacking import attack
 from guide_lib.session.photographed import Photo, photographed
-from guide_lib.targets import Strangers, average_target, draw_strangers, natural_target, opposite_target, ufo_target
+from guide_lib.targets import Strangers
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 
@@ -147,21 +147,14 @@ class Session:
     @cached_property
     def strangers(self) -> Strangers:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
-        known = load_attributes(self.generator.w_avg.device) if isinstance(self.generator, MobileStyleGAN) else None
-        return draw_strangers(self.generator, self.networks.embedder, self.lists[0].metric, known)
+        return strangers_of(self.networks, self.lists[0].metric)
 
     def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
-        """Choose w_t [1, rows, w_dim]: "ufo" (with d), "opposite", "average", "natural", or "self" (w_u).
+        """Choose w_t [1, rows, w_dim] by a name in `guide_lib.session.aiming`. d: UFO's distance.
 
         Raises GuideError if nobody was chosen, or there is no such kind.
         """
-        w_u, w_avg = self.chosen().w_u, self.generator.w_avg
-        known = {"ufo": lambda: ufo_target(w_u, w_avg, d), "average": lambda: average_target(w_u, w_avg)}
-        known["natural"] = lambda: natural_target(w_u, self.generator, self.networks.embedder, self.strangers)
-        known |= {"opposite": lambda: opposite_target(w_u, self.generator), "self": w_u.clone}
-        if kind not in known:
-            raise GuideError(f"There is no target '{kind}'; choose one of: {', '.join(known)}.")
-        self.w_t = known[kind]()
+        self.w_t = target_of(kind, self.chosen().w_u, self.networks, lambda: self.strangers, d)
         return self.w_t
 
     def erase_at_once(self) -> Generator:
@@ -235,10 +228,6 @@ class Session:
         Raises GuideError if there is no such attack, or nobody was chosen.
         """
         return attack(name, self.networks, self.student, self.chosen().w_u, self.photo(), **options)
-
-    def candidates(self) -> Tensor:
-        """The person and 15 strangers [16, rows, w_dim]: among these a fingerprint has to find the first."""
-        return candidates(self.generator, self.chosen().w_u)
 
     def photo(self) -> Tensor:
         """What an attacker has in hand [1, 3, S, S]: the photo, or for a person who was a latent their picture."""

@@ -1,0 +1,49 @@
+"""The targets of `guide_lib.targets` by name, with what each of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from guide_lib.errors import GuideError
+from guide_lib.experiment import Networks
+from guide_lib.generators import load_attributes
+from guide_lib.generators.mobile import MobileStyleGAN
+from guide_lib.targets import (
+    Strangers,
+    average_target,
+    draw_strangers,
+    natural_target,
+    opposite_target,
+    searched_ufo_target,
+    ufo_target,
+)
+
+
+def strangers_of(networks: Networks, moment: Tensor) -> Strangers:
+    """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
+    known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
+    return draw_strangers(networks.generator, networks.embedder, moment, known)
+
+
+def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[], Strangers], d: float) -> Tensor:
+    """w_t [1, rows, w_dim] for w_u: "ufo" (with d), "opposite", "average", "natural", "searched ufo", "self" (w_u).
+
+    strangers: gives them when they are needed, since they are dear.
+
+    Raises:
+        GuideError: there is no such kind.
+    """
+    generator, embedder = networks.generator, networks.embedder
+    known = {
+        "ufo": lambda: ufo_target(w_u, generator.w_avg, d),
+        "opposite": lambda: opposite_target(w_u, generator),
+        "average": lambda: average_target(w_u, generator.w_avg),
+        "natural": lambda: natural_target(w_u, generator, embedder, strangers()),
+        "searched ufo": lambda: searched_ufo_target(w_u, generator, embedder, strangers()),
+        "self": w_u.clone,
+    }
+    if kind not in known:
+        raise GuideError(f"There is no target '{kind}'; choose one of: {', '.join(known)}.")
+    return known[kind]()
