@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
-from guide_lib.generators import load_attributes
+from guide_lib.generators import Generator, load_attributes
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.targets import (
     Strangers,
@@ -20,11 +20,18 @@ from guide_lib.targets import (
     ufo_target,
 )
 
+SMALL = 128  # px
+
 
 def strangers_of(networks: Networks, moment: Tensor) -> Strangers:
     """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
     known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
-    return draw_strangers(networks.generator, networks.embedder, moment, known)
+    return draw_strangers(_small(networks.generator), networks.embedder, moment, known)
+
+
+def _small(generator: Generator) -> Generator:
+    """What faces are looked at with during a search: a recogniser does not look closer."""
+    return generator.at(SMALL) if isinstance(generator, MobileStyleGAN) and generator.resolution > SMALL else generator
 
 
 def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[], Strangers], d: float) -> Tensor:
@@ -35,13 +42,13 @@ def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[]
     Raises:
         GuideError: there is no such kind.
     """
-    generator, embedder = networks.generator, networks.embedder
+    generator, search = networks.generator, (w_u, _small(networks.generator), networks.embedder)
     known = {
         "ufo": lambda: ufo_target(w_u, generator.w_avg, d),
         "opposite": lambda: opposite_target(w_u, generator),
         "average": lambda: average_target(w_u, generator.w_avg),
-        "natural": lambda: natural_target(w_u, generator, embedder, strangers()),
-        "searched ufo": lambda: searched_ufo_target(w_u, generator, embedder, strangers()),
+        "natural": lambda: natural_target(*search, strangers()),
+        "searched ufo": lambda: searched_ufo_target(*search, strangers()),
         "self": w_u.clone,
     }
     if kind not in known:
