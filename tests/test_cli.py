@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from pretend import Pretend
 from safetensors.torch import load_file
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib import experiment
 from guide_lib.__main__ import main
@@ -46,10 +46,6 @@ def refused(capsys, tmp_path):
 @pytest.fixture
 def tiny_networks(monkeypatch):
     """Stand-ins instead of the pretrained networks: the same path through the library in a second."""
-
-    class AnySize(TinyEmbedder):
-        def embed(self, images):
-            return super().embed(F.interpolate(images, size=16, mode="area"))
 
     networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
     monkeypatch.setattr(sessions, "load_networks", lambda *_: networks)

@@ -28,14 +28,9 @@ CHILD = """
 import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
 sys.path[:0] = {path!r}
-import torch.nn.functional as F
 from functools import partial
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 from guide_lib import experiment
-
-class AnySize(TinyEmbedder):
-    def embed(self, images):
-        return super().embed(F.interpolate(images, size=16, mode="area"))
 
 networks = experiment.Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 experiment.load_networks = lambda *_: networks

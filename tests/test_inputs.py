@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 from test_stylegan2 import small_network
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib import experiment
 from guide_lib.__main__ import main
@@ -25,10 +24,6 @@ from guide_lib.session import session as sessions
 @pytest.fixture
 def tiny(monkeypatch):
     """A tiny generator under the usual name, which is loaded as the pretrained one is, with tiny judges."""
-
-    class AnySize(TinyEmbedder):
-        def embed(self, images):
-            return super().embed(F.interpolate(images, size=16, mode="area"))
 
     def networks(name, resolution=None, device=None, *_):
         generator = load_generator(name, resolution, device)

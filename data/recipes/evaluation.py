@@ -49,6 +49,7 @@ from guide_lib.evaluation import (
     chosen_methods,
     claim_folder,
     evaluate_people,
+    facts_made,
     read_rows,
     row_key,
     summarise,
@@ -139,7 +140,7 @@ def add_rows(
     if not made.exists():
         raise GuideError(f"There is no {made}; name the two files before -people.jsonl and -run.json.")
     try:
-        theirs, ours = (dict(json.loads(path.read_bytes())) for path in (made, folder / "run.json"))
+        theirs, ours = (dict(facts_made(json.loads(path.read_bytes()))) for path in (made, folder / "run.json"))
     except (ValueError, TypeError) as error:
         raise GuideError(f"{made} is damaged; restore it, or run without the rows of {prefix}.") from error
     differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}

@@ -1,6 +1,6 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
-from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people
+from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people, facts_made
 from guide_lib.evaluation.report import write_report
 from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, people_of
@@ -13,6 +13,7 @@ __all__ = [
     "claim_folder",
     "contrast",
     "evaluate_people",
+    "facts_made",
     "people_of",
     "read_rows",
     "row_key",

@@ -115,10 +115,21 @@ def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings,
     return facts
 
 
+def facts_made(stored: Any) -> Any:
+    """What a run.json says, with the defaults of those settings that are newer than the file.
+
+    >>> facts_made({"settings": {"steps": 70}})["settings"]["grid"]
+    0.0
+    """
+    if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
+        return stored
+    return stored | {"settings": asdict(UnlearningSettings()) | stored["settings"]}
+
+
 def _claim(folder: Path, facts: dict[str, Any]) -> None:
     path, facts = folder / "run.json", json.loads(json.dumps(facts))
     try:
-        before = json.loads(path.read_bytes()) if path.exists() else None
+        before = facts_made(json.loads(path.read_bytes())) if path.exists() else None
     except (ValueError, RecursionError) as error:
         raise GuideError(f"{path} is damaged; delete {folder}, or choose another folder with --out.") from error
     if before != facts and (before is not None or (folder / "people.jsonl").exists()):
@@ -134,7 +145,8 @@ def _one_person(
     started = time.perf_counter()
     settings = METHODS[method].prepare(session, settings)
     row: dict[str, Any] = {"target_seconds": time.perf_counter() - started}
-    _ = session.lists[-1].metric if METHODS[method].at_once else None  # once for everybody, so nobody's seconds
+    if METHODS[method].at_once:
+        _ = session.lists[-1].metric  # once for everybody, so nobody's seconds
     started = time.perf_counter()
     if METHODS[method].at_once:
         session.erase_at_once()

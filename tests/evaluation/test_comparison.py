@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
@@ -28,12 +27,6 @@ from guide_lib.session import Session, photographed
 from guide_lib.session.attacking import CANDIDATES
 from guide_lib.targets import average_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings
-
-
-class AnySize(TinyEmbedder):
-    def embed(self, images):
-        return super().embed(F.interpolate(images, size=16, mode="area"))
-
 
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 SETTINGS = UnlearningSettings(steps=4, learning_rate=3e-3)
@@ -81,6 +74,18 @@ def test_what_is_there_is_not_computed_again_and_half_a_line_is_dropped(tmp_path
     for methods in (["GUIDE"], ["GUIDE", "GUIDE without local"]):
         run(tmp_path, people=3, measures=Measures(), methods=methods)
     assert wanted == [{"0", "1"}, set()]  # whoever lacks a method is needed again
+
+
+def test_a_folder_from_before_there_was_some_setting_goes_on(tmp_path):
+    first = run(tmp_path, people=1, methods=["GUIDE"], measures=Measures())
+    facts = json.loads((tmp_path / "run.json").read_text())
+    del facts["settings"]["grid"]
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    assert run(tmp_path, people=2, methods=["GUIDE"], measures=Measures())[:1] == first
+    del facts["settings"]["steps"]  # its default is another number of steps
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(GuideError, match="other settings"):
+        run(tmp_path, people=2, methods=["GUIDE"], measures=Measures())
 
 
 def test_rows_of_other_settings_are_not_mixed(tmp_path):

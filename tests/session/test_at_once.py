@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib.closed_form import erase, forgetful, metric_of
 from guide_lib.errors import GuideError
@@ -14,12 +13,6 @@ from guide_lib.session import session as sessions
 from guide_lib.targets import average_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 from guide_lib.widgets import ManyForgotten
-
-
-class AnySize(TinyEmbedder):
-    def embed(self, images):
-        return super().embed(F.interpolate(images, size=16, mode="area"))
-
 
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 GENERATOR = NETWORKS.generator

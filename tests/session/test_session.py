@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, other_people, sample_person
@@ -24,12 +23,6 @@ from guide_lib.widgets import (
     TargetSlider,
     UnlearningDashboard,
 )
-
-
-class AnySize(TinyEmbedder):
-    def embed(self, images):
-        return super().embed(F.interpolate(images, size=16, mode="area"))
-
 
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 SETTINGS = UnlearningSettings(steps=6, learning_rate=3e-3)
