@@ -29,7 +29,6 @@ from torch import Tensor
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator
 
-PARTS = ("v", "t", "s")
 OPPOSITE = -0.2  # what s reads in a target beyond the mean; in strangers it reads 0, give or take 0.05
 WORST = 1e10  # entry of an inverted Gram matrix of unit diagonal: beyond it two latents are the same
 
@@ -81,7 +80,7 @@ def erase(
     if not len(w_u):
         raise GuideError("There is nobody to erase; give at least one latent.")
     edited = list(range(w_u.shape[1]) if rows is None else rows)
-    v, t, s = (w_u.new_zeros(w_u.shape, dtype=torch.float64, device="cpu") for _ in PARTS)
+    v, t, s = w_u.new_zeros((3, *w_u.shape), dtype=torch.float64, device="cpu")
     v[:, edited], t[:, edited] = (_doubled(w - w_avg)[:, edited] for w in (w_u, w_t))
     toward = torch.linalg.solve(metric, v.flatten(0, 1).T).T.view_as(v)  # B^-1 v
     s[:, edited] = _readers(v[:, edited], toward[:, edited])

@@ -89,13 +89,16 @@ class ForgetList:
         if name not in self.people:
             known = ", ".join(self) or "nobody"
             raise GuideError(f"'{name}' is not among the forgotten ({known}); name one of them.")
-        self._become({other: person for other, person in self.people.items() if other != name})
+        self._become(self._all_but(name))
 
     def without(self, name: str) -> ForgetList:
         """The same list but for that person, if it has them."""
         rest = self.upon(self.base)
-        rest._become({other: person for other, person in self.people.items() if other != name})
+        rest._become(self._all_but(name))
         return rest
+
+    def _all_but(self, name: str) -> dict[str, Forgotten]:
+        return {other: person for other, person in self.people.items() if other != name}
 
     def _become(self, people: dict[str, Forgotten]) -> None:
         erasure = self._solved(people)  # first: it may refuse

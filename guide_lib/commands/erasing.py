@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from functools import partial
@@ -96,7 +97,7 @@ def _erase_at_once(session: Session, target: str | None) -> None:
     session.erase_at_once()
     seconds = time.perf_counter() - started
     session.save()
-    session.figure().save(session.folder / "at_once.png")
+    shutil.copyfile(session.folder / "before_after.png", session.folder / "at_once.png")
     print(f"closed form: erased in {seconds:.2f} s, identity cosine {session.report.id:.2f}, others "
           f"{session.report.retention:.2f}; look at {session.folder / 'at_once.png'}")  # fmt: skip
 

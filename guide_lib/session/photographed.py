@@ -43,7 +43,12 @@ def photographed(
     seen = reconstructions(networks, cut, stages, views)
     cosines = {stage: found.judge[0].item() for stage, found in seen.items()}
     codes = list(stages.values())[-1].ws
-    return Person(name, codes[:1], cut[:1], codes[1:] if len(codes) > 1 else None, {"inversion": cosines})
+    return _person(name, codes, cut, inversion=cosines)
+
+
+def _person(name: str, codes: Tensor, photos: Tensor, **facts: object) -> Person:
+    """Of several photos the first is the person's, the latents of the rest are their `others`."""
+    return Person(name, codes[:1], photos[:1], codes[1:] if len(codes) > 1 else None, facts)
 
 
 def photographed_people(
@@ -80,7 +85,7 @@ def photographed_people(
         names.append(name)
         if aligned is not None:
             codes = inverted(networks, aligned, folder, inversion)
-            yield Person(name, codes[:1], aligned[:1], codes[1:] if len(codes) > 1 else None)
+            yield _person(name, codes, aligned)
     if not names and count != 0:
         raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
 

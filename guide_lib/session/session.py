@@ -178,7 +178,7 @@ class Session:
         """Unlearn the person from the generator as it is now; yields every step, see `guide_lib.unlearning.unlearn`.
 
         A person who is erased at once already is unlearned from there. Whoever stops early keeps the student of the
-        last step, and the same call with the same `checkpoint` goes on from there. settings: the demo's unless given.
+        last step, and the same call with the same `checkpoint` goes on from there. settings: `styles` unless given.
         Without a target chosen before, it is UFO's.
         """
         if checkpoint is not None and checkpoint == self._stopped:
@@ -186,8 +186,8 @@ class Session:
         w_u, w_t = self.chosen().w_u, self.target() if self.w_t is None else self.w_t
         self.settings = settings or UnlearningSettings.styles(w_u.device)
         known = {"perceptual": self.networks.perceptual, "embedder": self.networks.embedder}
-        teacher, last = self.lists[-1].without(self.chosen().name), None
-        start = self.student if len(teacher) < len(self.lists[-1]) else None
+        name, last = self.chosen().name, None
+        teacher, start = self.lists[-1].without(name), self.student if name in self.lists[-1] else None
         try:
             with closing(
                 unlearn(teacher.student(), w_u, w_t, self.settings, **known, start=start, checkpoint=checkpoint)

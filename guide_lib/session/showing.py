@@ -39,10 +39,9 @@ def people(session: Session) -> tuple[dict[str, float], Image.Image]:
     ws = torch.cat([person.w_u[:1] for person in forgotten.values()])
     before, after = session.draw(ws, before=True), session.draw(ws)
     cosines = identity_similarity(session.networks.judge, before, after)[0].tolist()
-    rows, names = [], list(forgotten)
+    rows, labels, names = [], [], list(forgotten)
     for first in range(0, len(names), IN_A_ROW):
         part = slice(first, first + IN_A_ROW)
         rows += [list(before[part]), list(after[part])]
-    labels = [f"before: {', '.join(names[first : first + IN_A_ROW])}" if k == 0 else "after"
-              for first in range(0, len(names), IN_A_ROW) for k in range(2)]  # fmt: skip
+        labels += [f"before: {', '.join(names[part])}", "after"]
     return dict(zip(names, cosines, strict=True)), image_grid(rows, labels)

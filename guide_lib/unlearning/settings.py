@@ -95,12 +95,12 @@ class UnlearningSettings:
 
     @classmethod
     def styles(cls, device: torch.device | None = None, **changes: object) -> UnlearningSettings:
-        """The demo's: as `fast`, but the style layers alone learn: steps are a tenth faster, and 100 are enough."""
+        """As `fast`, but the style layers alone learn: steps are a tenth faster, and 100 are enough."""
         return cls.fast(device, **{"steps": 100, "learning_rate": 4e-5, "trained": "styles"} | changes)
 
     @classmethod
     def finish(cls, device: torch.device | None = None, **changes: object) -> UnlearningSettings:
-        """After the closed form, whose target the person has reached: 30 steps for what is left, the neighbourhood."""
+        """The demo's, after the closed form has brought the person to the target: 30 steps for the neighbourhood."""
         return cls.styles(device, **{"steps": 30, "walk": 0.0} | changes)
 
     def rate(self, index: int) -> float:
