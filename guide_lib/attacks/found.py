@@ -23,11 +23,16 @@ APART = 15.0  # in the paper's scale: the farthest neighbours that adjacency tak
 class Found:
     """What one attacker found of one person in one space.
 
-    space: "W" or "W+". ws: [starts, rows, w_dim], the codes at the end. looks: steps that every start had taken when
-    the judges looked. seen: judge -> [looks, starts], cosines to the photo. own: [starts], cosine at the end by the
-    attacker's recogniser. unlikelihood: [starts], Mahalanobis distance of the codes, and usual, what 95 % of the
-    generator's own samples stay below; None if it was not measured. distance: [starts], from w_u in the paper's scale,
-    None without w_u. steps, seconds: of all starts, without the judges.
+    space: "W" or "W+".
+    ws: [starts, rows, w_dim], the codes at the end.
+    looks: steps that every start had taken when the judges looked.
+    seen: judge -> [looks, starts], cosines to the photo.
+    own: [starts], cosine at the end by the attacker's recogniser.
+    unlikelihood: [starts], Mahalanobis distance of the codes, None if it was not measured.
+    usual: what 95 % of the generator's own samples stay below, or None.
+    distance: [starts], from w_u in the paper's scale, None without w_u.
+    steps, seconds: of all starts, without the judges.
+    rows: those that are drawn, to which distances belong.
     """
 
     space: str
