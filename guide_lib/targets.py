@@ -32,7 +32,7 @@ ALIKE = 0.25  # the share of the strangers who count as like somebody, by their 
 FAR = 0.125  # the share of these who count as far from them, by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
-USUAL = 36.0  # in the paper's scale: half of the samples of the default generator lie farther from the mean face
+PART = 0.5  # of the way, by which other photos are moved; chosen on ORL people 5 to 8
 DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
 AT_ONCE = 8  # pictures drawn at a time: bounds the memory
 
@@ -130,6 +130,22 @@ class Strangers:
         """Which of ws [N, rows, w_dim], all rows equal, are no rarer than most samples of the generator: [N] bool."""
         return mahalanobis(ws[:, :1], w_avg[:, :1], self.precision).to(ws.device) <= self.limit
 
+    def edge(self, start: Tensor, ws: Tensor, w_avg: Tensor) -> Tensor:
+        """Where the straight ways from `start` [1, rows, w_dim] through ws [N, rows, w_dim] leave what is likely.
+
+        All of them in W. A way that is nowhere likely ends where it is the least unlikely.
+
+        >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+        >>> ends = strangers.edge(w_u, strangers.ws, generator.w_avg)
+        >>> bool(((ends - generator.w_avg)[:, 0].norm(dim=1) - strangers.limit).abs().max() < 1e-3)
+        True
+        """
+        begun, way = ((to - since)[:, 0].detach().cpu().double() for to, since in ((start, w_avg), (ws, start)))
+        a, b = ((way @ self.precision) * way).sum(1), ((way @ self.precision) * begun).sum(1)
+        c = ((begun @ self.precision) * begun).sum(1) - self.limit**2
+        share = ((b.square() - a * c).clamp(min=0).sqrt() - b) / a
+        return start + share.to(start)[:, None, None] * (ws - start)
+
 
 def mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
     """How rare latents ws [N, rows, w_dim] are among mapped samples: [N], the root mean square over the rows.
@@ -189,16 +205,23 @@ def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strang
     return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
 
 
-def opposite_target(w_u: Tensor, generator: Generator, d: float = USUAL) -> Tensor:
-    """UFO's target of the mean of the person's rows [1, rows, w_dim]: in W, as far from the mean face as faces are.
+def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
+    """The target [1, rows, w_dim] for a photo: half of the way to it must make somebody else of the person w_u.
 
-    The rows of an inverted photo lie far out, each in its own direction, and their opposites draw no face. For a person
-    of W it is UFO's target itself. A long way takes other photos along, of which the edit in closed form reads a part.
+    The edit in closed form reads other photos of the person in part, a half or so, and takes them that part of the way.
+    So the way leads toward one of the strangers alike, and on until a face is hardly likely; taken is the one on which
+    the embedder recognises the person least at half of it.
 
-    >>> torch.allclose(opposite_target(w_u, generator, d=30.0), ufo_target(w_u, generator.w_avg, d=30.0), atol=1e-5)
-    True
+    >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+    >>> w_t = midway_target(w_u, generator, embedder, strangers)
+    >>> person, half = (embedder.embed(generator.picture(w)) for w in (w_u, torch.lerp(w_u, w_t, 0.5)))
+    >>> (person * half).sum() < 0.9
+    tensor(True)
     """
-    return ufo_target(_in_w(w_u, generator), generator.w_avg, d)
+    start, person = _in_w(w_u, generator), _identities(generator, embedder, w_u)
+    ends = strangers.edge(start, strangers.like(start).ws, generator.w_avg)
+    partly = w_u + PART * (ends - start)  # what the inversion put into the rows stays, as in another photo
+    return ends[(_identities(generator, embedder, partly) @ person[0]).argmin()][None]
 
 
 def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:

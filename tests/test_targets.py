@@ -14,6 +14,7 @@ from guide_lib.targets import (
     average_target,
     distance_from_mean,
     draw_strangers,
+    midway_target,
     natural_target,
     partial_target,
     scale_to_rows,
@@ -158,6 +159,25 @@ def test_an_inverted_person_is_replaced_by_a_face_of_w_nearest_in_the_rows_that_
     far = [w[None] for w in search.strangers.ws if search.cosine(w[None]) <= search.bound() + 1e-6]
     points = [start + share * (w - start) for w in far for share in SHARES]
     torch.testing.assert_close(found, search.nearest(points, search.bound(), rows=[0, 1]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_half_of_the_way_to_the_midway_target_leaves_least_of_the_person(seed):
+    search = Search(seed)
+    search.w_u = search.w_u + 0.3 * torch.randn(search.w_u.shape, generator=torch.Generator().manual_seed(seed))
+    start = search.w_u.mean(1, keepdim=True)
+    found = midway_target(search.w_u, *search.known)
+    assert search.rarity(found) == pytest.approx(search.strangers.limit, rel=1e-4)
+    limit = search.strangers.limit
+    ends = []
+    for w in search.strangers.ws:  # the end of each way by bisection
+        near, far = 0.0, 100.0
+        for _ in range(60):
+            share = (near + far) / 2
+            near, far = (share, far) if search.rarity(start + share * (w - start)) < limit else (near, share)
+        ends.append(start + near * (w[None] - start))
+    expected = min(ends, key=lambda end: search.cosine(search.w_u + 0.5 * (end - start)))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_only_strangers_who_look_alike_are_walked_to():

@@ -111,8 +111,8 @@ def unlearn_options(sub: argparse.ArgumentParser) -> None:
     photo_options(sub)
     text = "closed form (milliseconds), the training of the paper, or the one and a short training from there (default)"
     sub.add_argument("--method", choices=("closed-form", "guide", "both"), default="both", help=text)
-    text = "who is drawn instead (default: ufo with --method guide, else opposite, or natural for --person)"
-    sub.add_argument("--target", choices=("ufo", "opposite", "natural", "average"), help=text)
+    text = "who is drawn instead (default: ufo with --method guide, else midway, or natural for --person)"
+    sub.add_argument("--target", choices=("ufo", "natural", "midway", "average"), help=text)
     sub.add_argument("--inversion", choices=INVERSIONS, help=HOW + QUICKEST)
     text = "of the training (default: finish after the closed form, styles without)"
     sub.add_argument("--preset", choices=("finish", "styles", "fast", "paper"), help=text)

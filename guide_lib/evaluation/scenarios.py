@@ -33,11 +33,11 @@ SCENARIOS = ("random", "ind", "ood")
 class Method:
     """How somebody is erased.
 
-    target: "ufo", "opposite", "average", "natural", or "self" (w_t = w_u). d: UFO's distance. changes: to the settings
-    of the run, by name. at_once: in closed form, first. trained: by training, then.
+    target: "ufo", "average", "self" (w_t = w_u), or None for the natural one of a latent or a photo. d: UFO's distance.
+    changes: to the settings of the run, by name. at_once: in closed form, first. trained: by training, then.
     """
 
-    target: str = "ufo"
+    target: str | None = "ufo"
     d: float = 30.0
     changes: dict[str, Any] = field(default_factory=dict)
     at_once: bool = False
@@ -53,7 +53,7 @@ class Method:
         >>> torch.equal(session.w_t, generator.w_avg)
         True
         """
-        session.target(self.target, self.d)
+        session.target(self.target or session.natural_kind, self.d)
         return replace(settings, **self.changes)
 
 
@@ -76,13 +76,12 @@ METHODS: dict[str, Method] = {
     # Adapters start from nothing and have no style layers among them, which the preset lets learn faster.
     "GUIDE by adapters": Method(changes={"trained": "adapters", "learning_rate": 6e-4}),
     "GUIDE in single precision": Method(changes={"mixed_precision": False}),
-    "closed form": Method("opposite", at_once=True, trained=False),
-    "closed form to a natural face": Method("natural", at_once=True, trained=False),
+    "closed form": Method(None, at_once=True, trained=False),
     "closed form to the mean": Method("average", at_once=True, trained=False),
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
-    "closed form then GUIDE": Method("opposite", changes={"steps": 30, "walk": 0.0}, at_once=True),
-    "GUIDE to a natural face": Method("natural"),
+    "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
+    "GUIDE to a natural face": Method(None),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
     **{f"N_a = {n}": Method(changes={"n_adjacent": n}) for n in (1, 4)},

@@ -14,8 +14,8 @@ from guide_lib.targets import (
     Strangers,
     average_target,
     draw_strangers,
+    midway_target,
     natural_target,
-    opposite_target,
     searched_ufo_target,
     ufo_target,
 )
@@ -35,7 +35,7 @@ def _small(generator: Generator) -> Generator:
 
 
 def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[], Strangers], d: float) -> Tensor:
-    """w_t [1, rows, w_dim] for w_u: "ufo" (with d), "opposite", "average", "natural", "searched ufo", "self" (w_u).
+    """w_t [1, rows, w_dim] for w_u: "ufo" (with d), "average", "natural", "midway", "searched ufo", "self" (w_u).
 
     strangers: gives them when they are needed, since they are dear.
 
@@ -45,9 +45,9 @@ def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[]
     generator, search = networks.generator, (w_u, _small(networks.generator), networks.embedder)
     known = {
         "ufo": lambda: ufo_target(w_u, generator.w_avg, d),
-        "opposite": lambda: opposite_target(w_u, generator),
         "average": lambda: average_target(w_u, generator.w_avg),
         "natural": lambda: natural_target(*search, strangers()),
+        "midway": lambda: midway_target(*search, strangers()),
         "searched ufo": lambda: searched_ufo_target(*search, strangers()),
         "self": w_u.clone,
     }

@@ -157,17 +157,21 @@ class Session:
         self.w_t = target_of(kind, self.chosen().w_u, self.networks, lambda: self.strangers, d)
         return self.w_t
 
+    @property
+    def natural_kind(self) -> str:
+        """The target of somebody erased at once: "midway" for a photo, whose like are forgotten too, else "natural"."""
+        return "natural" if self.chosen().photo is None else "midway"
+
     def erase_at_once(self) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is the opposite for a photo and the natural one for a latent. Returns the
-        student; w_t is then what it draws.
+        Without a target chosen before, it is `natural_kind`. Returns the student; w_t is then what it draws.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
         """
         person = self.chosen()
-        w_t = self.target("natural" if person.photo is None else "opposite") if self.w_t is None else self.w_t
+        w_t = self.target(self.natural_kind) if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
         self.lists[-1].add(person.name, codes, w_t)
         self.w_t = self.lists[-1].target(person.name)

@@ -163,8 +163,7 @@ def test_methods_prepare_what_their_names_say():
     assert torch.equal(prepared("GUIDE")[0], ufo_target(w_u, w_avg)) and prepared("GUIDE")[1] == SETTINGS
     assert torch.equal(prepared("baseline")[0], average_target(w_u, w_avg))
     assert torch.equal(prepared("closed form to the mean")[0], average_target(w_u, w_avg))
-    assert torch.equal(prepared("closed form to a natural face")[0], session.target("natural"))
-    assert torch.equal(prepared("closed form")[0], session.target("opposite"))
+    assert torch.equal(prepared("closed form")[0], session.target("natural"))
     assert prepared("closed form then GUIDE")[1].position(1) == 1.0
     assert prepared("baseline")[1] == SETTINGS.local_only()
     assert torch.equal(prepared("d = 5")[0], ufo_target(w_u, w_avg, 5.0))

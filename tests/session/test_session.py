@@ -12,7 +12,7 @@ from guide_lib.experiment import Networks, other_people, sample_person
 from guide_lib.metrics.identity import evaluate
 from guide_lib.session import Session, saving
 from guide_lib.session import session as sessions
-from guide_lib.targets import average_target, natural_target, opposite_target, searched_ufo_target, ufo_target
+from guide_lib.targets import average_target, midway_target, natural_target, searched_ufo_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 from guide_lib.widgets import (
     BeforeAfter,
@@ -106,7 +106,8 @@ def test_targets_by_name(session):
     assert torch.equal(session.target("natural"), found) and session.strangers is strangers
     found = searched_ufo_target(w_u, NETWORKS.generator, NETWORKS.embedder, strangers)
     assert torch.equal(session.target("searched ufo"), found)
-    assert torch.equal(session.target("opposite"), opposite_target(w_u, NETWORKS.generator))
+    found = midway_target(w_u, NETWORKS.generator, NETWORKS.embedder, strangers)
+    assert torch.equal(session.target("midway"), found)
 
 
 def test_pictures_before_and_after(session):
