@@ -210,7 +210,7 @@ def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strange
 
     The edit in closed form reads other photos of the person in part, a half or so, and takes them that part of the way.
     So the way leads toward one of the strangers alike, and on until a face is hardly likely; taken is the one on which
-    the embedder recognises the person least at half of it.
+    the embedder recognises the person least, at half of it and at its end taken together.
 
     >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
     >>> w_t = midway_target(w_u, generator, embedder, strangers)
@@ -221,7 +221,8 @@ def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strange
     start, person = _in_w(w_u, generator), _identities(generator, embedder, w_u)
     ends = strangers.edge(start, strangers.like(start).ws, generator.w_avg)
     partly = w_u + PART * (ends - start)  # what the inversion put into the rows stays, as in another photo
-    return ends[(_identities(generator, embedder, partly) @ person[0]).argmin()][None]
+    likeness = sum(_identities(generator, embedder, ws) @ person[0] for ws in (partly, ends))
+    return ends[likeness.argmin()][None]
 
 
 def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:

@@ -162,7 +162,7 @@ def test_an_inverted_person_is_replaced_by_a_face_of_w_nearest_in_the_rows_that_
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_half_of_the_way_to_the_midway_target_leaves_least_of_the_person(seed):
+def test_the_midway_target_and_half_of_the_way_to_it_leave_least_of_the_person(seed):
     search = Search(seed)
     search.w_u = search.w_u + 0.3 * torch.randn(search.w_u.shape, generator=torch.Generator().manual_seed(seed))
     start = search.w_u.mean(1, keepdim=True)
@@ -176,7 +176,7 @@ def test_half_of_the_way_to_the_midway_target_leaves_least_of_the_person(seed):
             share = (near + far) / 2
             near, far = (share, far) if search.rarity(start + share * (w - start)) < limit else (near, share)
         ends.append(start + near * (w[None] - start))
-    expected = min(ends, key=lambda end: search.cosine(search.w_u + 0.5 * (end - start)))
+    expected = min(ends, key=lambda end: search.cosine(search.w_u + 0.5 * (end - start)) + search.cosine(end))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
