@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from guide_lib.generators import Generator
+from guide_lib.perception.grid import weave
 from guide_lib.perception.identity import Embedder
 
 PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 15 belong to this many rows
@@ -34,6 +35,7 @@ LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how ma
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
 PART = 0.5  # of the way, by which other photos are moved; chosen on ORL people 5 to 8
 DISTANCES = tuple(range(0, 31, 3))  # d on UFO's line
+WORSE = 4.0  # than any sum of two cosines
 AT_ONCE = 8  # pictures drawn at a time: bounds the memory
 
 
@@ -101,13 +103,15 @@ def partial_target(w_u: Tensor, w_avg: Tensor, rows: Sequence[int], d: float = 3
 class Strangers:
     """Faces among which targets are searched for, the same for everybody who is erased.
 
-    ws: [N, rows, w_dim]. identities: [N, E], unit. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is
-    the second moment of w - w_avg. limit: the Mahalanobis distance that the share `LIKELY` of the samples keep to.
-    readings: [w_dim, K], each column reads an apparent attribute out of w, in standard deviations; K may be 0.
+    ws: [N, rows, w_dim]. identities: [N, E], unit. woven: the weave (`guide_lib.perception.grid`) that the share `LIKELY`
+    of their pictures keep to. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is the second moment of
+    w - w_avg. limit: the Mahalanobis distance that the share `LIKELY` of the samples keep to. readings: [w_dim, K], each
+    column reads an apparent attribute out of w, in standard deviations; K may be 0.
     """
 
     ws: Tensor
     identities: Tensor
+    woven: float
     precision: Tensor
     limit: float
     readings: Tensor
@@ -177,7 +181,8 @@ def draw_strangers(
     limit = mahalanobis(own[:, :1], generator.w_avg[:, :1], precision).quantile(LIKELY).item()
     readings = [attribute.to(ws) for attribute in (attributes or {}).values()]
     stacked = torch.stack(readings, dim=1) if readings else ws.new_zeros(generator.w_dim, 0)
-    return Strangers(ws, _identities(generator, embedder, ws), precision, limit, stacked)
+    identities, weaves = _look(generator, embedder, ws)
+    return Strangers(ws, identities, weaves.quantile(LIKELY).item(), precision, limit, stacked)
 
 
 def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
@@ -194,7 +199,7 @@ def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strang
     >>> (person * target).sum() < (strangers.identities @ person[0]).median()
     tensor(True)
     """
-    start, person = _in_w(w_u, generator), _identities(generator, embedder, w_u)
+    start, person = _in_w(w_u, generator), _look(generator, embedder, w_u)[0]
     alike = strangers.like(start)
     cosines = alike.identities @ person[0]
     bound = cosines.quantile(FAR)
@@ -210,7 +215,7 @@ def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strange
 
     The edit in closed form reads other photos of the person in part, a half or so, and takes them that part of the way.
     So the way leads toward one of the strangers alike, and on until a face is hardly likely; taken is the one on which
-    the embedder recognises the person least, at half of it and at its end taken together.
+    the embedder recognises the person least, at half of it and at its end taken together. A woven end is no face.
 
     >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
     >>> w_t = midway_target(w_u, generator, embedder, strangers)
@@ -218,16 +223,17 @@ def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strange
     >>> (person * half).sum() < 0.9
     tensor(True)
     """
-    start, person = _in_w(w_u, generator), _identities(generator, embedder, w_u)
+    start, person = _in_w(w_u, generator), _look(generator, embedder, w_u)[0]
     ends = strangers.edge(start, strangers.like(start).ws, generator.w_avg)
     partly = w_u + PART * (ends - start)  # what the inversion put into the rows stays, as in another photo
-    likeness = sum(_identities(generator, embedder, ws) @ person[0] for ws in (partly, ends))
+    (half, _), (full, weaves) = (_look(generator, embedder, ws) for ws in (partly, ends))
+    likeness = (half + full) @ person[0] + WORSE * (weaves > strangers.woven)
     return ends[likeness.argmin()][None]
 
 
 def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
     """The nearest point of UFO's line, d from 0 to 30, that is likely and as far as `natural_target` asks for."""
-    person = _identities(generator, embedder, w_u)
+    person, _ = _look(generator, embedder, w_u)
     bound = (strangers.identities @ person[0]).quantile(FAR)
     start = _in_w(w_u, generator)
     points = torch.cat([ufo_target(start, generator.w_avg, d) for d in DISTANCES])
@@ -245,7 +251,7 @@ def _nearest_beyond(
 ) -> Tensor:
     """The nearest to w_u of the likely points whose cosine is at most `bound`; if none is, the one of least cosine."""
     points = points[_kept(strangers, points, generator)]
-    cosines = _identities(generator, embedder, points) @ person[0]
+    cosines = _look(generator, embedder, points)[0] @ person[0]
     beyond = cosines <= bound
     score = torch.where(beyond, _lengths(points, w_u, generator), torch.inf) if beyond.any() else cosines
     return points[score.argmin()][None]
@@ -268,5 +274,8 @@ def _lengths(points: Tensor, w_u: Tensor, generator: Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _identities(generator: Generator, embedder: Embedder, ws: Tensor) -> Tensor:
-    return torch.cat([embedder.embed(generator.picture(few)) for few in ws.split(AT_ONCE)])
+def _look(generator: Generator, embedder: Embedder, ws: Tensor) -> tuple[Tensor, Tensor]:
+    """Identities [N, E] and weaves [N] of the pictures of ws [N, rows, w_dim]."""
+    pictures = (generator.picture(few) for few in ws.split(AT_ONCE))
+    identities, weaves = zip(*((embedder.embed(few), weave(few)) for few in pictures), strict=True)
+    return torch.cat(identities), torch.cat(weaves)

@@ -24,7 +24,8 @@ from guide_lib.metrics.identity import (
     render,
 )
 from guide_lib.metrics.intervals import Interval, bootstrap_mean, mean_interval, share_difference, share_interval
-from guide_lib.metrics.quality import strangeness, weave
+from guide_lib.metrics.quality import strangeness
+from guide_lib.perception.grid import weave
 
 __all__ = [
     "ACCEPTANCE",

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from guide_lib.generators import Generator, View
-from guide_lib.metrics.quality import strangeness, weave
+from guide_lib.metrics.quality import strangeness
+from guide_lib.perception.grid import weave
 from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 

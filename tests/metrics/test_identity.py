@@ -4,7 +4,8 @@ from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.generators import View
 from guide_lib.metrics.identity import evaluate, identity_similarity, reconstruction, render
-from guide_lib.metrics.quality import strangeness, weave
+from guide_lib.metrics.quality import strangeness
+from guide_lib.perception.grid import weave
 
 JUDGE, PERCEPTUAL = TinyEmbedder(seed=8), TinyPerceptual()
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from tiny import TinyPerceptual
 
-from guide_lib.metrics.quality import CHUNK, strangeness, weave
+from guide_lib.metrics.quality import CHUNK, strangeness
+from guide_lib.perception.grid import weave
 
 SIZE = 128
 COLUMNS = torch.arange(SIZE)
