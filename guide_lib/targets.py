@@ -103,9 +103,9 @@ def partial_target(w_u: Tensor, w_avg: Tensor, rows: Sequence[int], d: float = 3
 class Strangers:
     """Faces among which targets are searched for, the same for everybody who is erased.
 
-    ws: [N, rows, w_dim]. identities: [N, E], unit. woven: the weave (`guide_lib.perception.grid`) that the share `LIKELY`
+    ws: [N, rows, w_dim]. identities: [N, E], unit. woven: the weave (see `guide_lib.perception.grid`) that `LIKELY`
     of their pictures keep to. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is the second moment of
-    w - w_avg. limit: the Mahalanobis distance that the share `LIKELY` of the samples keep to. readings: [w_dim, K], each
+    w - w_avg. limit: the Mahalanobis distance that `LIKELY` of the samples keep to. readings: [w_dim, K], each
     column reads an apparent attribute out of w, in standard deviations; K may be 0.
     """
 
