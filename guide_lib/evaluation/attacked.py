@@ -45,8 +45,8 @@ class AttackTable:
 
     networks: of the defender. equipment: of attackers and judges. attackers: by name. thresholds: judge -> from which
     cosine it accepts. folder: where rows, inversions and budgets (attackers.json) are kept. strangers: how many are
-    searched for in each student, and pictures, [K >= strangers, 3, S, S], of real ones where people are real; else they
-    are drawn. stop: end a search at once when every judge accepts: cheaper, without the rest of the curve.
+    searched for in each student. pictures: [K >= strangers, 3, S, S] of them, real ones where people are real; if None
+    they are drawn. stop: end a search at once when every judge accepts: cheaper, without the rest of the curve.
     """
 
     networks: Networks

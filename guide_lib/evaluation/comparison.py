@@ -25,7 +25,7 @@ from torch import Tensor
 from guide_lib.attacks import TUNERS, Found, Line, Relearning, strangers_of
 from guide_lib.checkpoint import networks_digest
 from guide_lib.errors import GuideError
-from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, protocol_of
+from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, STRANGERS, protocol_of
 from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, people_of
 from guide_lib.experiment import Networks, Person, bar, other_people
@@ -222,7 +222,7 @@ def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
     if not measures.attacks:
         return {}
     row: dict[str, Any] = {}
-    strangers = strangers_of(session.generator, 1, session.person.name)
+    strangers = strangers_of(session.generator, STRANGERS, session.person.name)
     beside = session.attack("search beside", strangers=strangers)
     for found, line in zip(beside.attack, beside.lines("judge"), strict=True):
         row |= _searched({"W": "reinverted_w", "W+": "reinverted_w_plus"}[line.space], found, line)

@@ -33,6 +33,7 @@ from guide_lib.unlearning import UnlearningSettings
 
 RELEARNING_STEPS = 100  # what an attacker is given
 OTHERS_STEPS = 30  # where each is on several people's pictures
+STRANGERS = 1  # for whom each student is searched
 
 
 def protocol_of(networks: Networks, settings: UnlearningSettings, attacks: bool) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def _attacks() -> dict[str, Any]:
     """Of the attacks that a row has: who attacks, with which budget, and what stands beside."""
     return {
         "attackers": {"own": asdict(ATTACKERS["own"])},
-        "controls": {"untouched": "the same attack on G_s", "strangers": 1, "strangers_seed": STRANGER_SEED},
+        "controls": {"untouched": "the same attack on G_s", "strangers": STRANGERS, "strangers_seed": STRANGER_SEED},
         "recoveries": {"apart": APART},
         "attack_seeds": STREAM,
         "relearning": {

@@ -111,7 +111,7 @@ def facts_of(found: Any) -> list[dict[str, Any]]:
     >>> [(line["space"], line["steps"]) for line in facts]
     [('W', 80), ('W+', 80)]
     >>> facts_of(attack("fingerprint beside", networks, Hunted(student, photo, w_u)))[0]["rank"]
-    0
+    2
     """
     if isinstance(found, list):
         return [line for one in found for line in facts_of(one)]
