@@ -1,6 +1,6 @@
 """Write data/results/judge_threshold.json: from which cosine on a judge takes two pictures for one person.
 
-    python data/recipes/judge_threshold.py               # half an hour on two CPU cores
+    python data/recipes/judge_threshold.py               # half an hour of one CPU core
 
 Of each judge and resolution two thresholds. *accepted*: at most one in a thousand pairs of different generated people
 (512, truncation 1, seed 512) reaches it. *strict*: at most one in 25 pairs of the same person among the 400 ORL

@@ -30,8 +30,8 @@ class Thresholds:
 
 # Of each judge by the size of the pictures in px; strict ones come from photographs, which have one size.
 THRESHOLDS: dict[str, dict[int, Thresholds]] = {
-    "dlib": {128: Thresholds(0.716, 0.637), 256: Thresholds(0.716, 0.637)},
-    "edgeface": {128: Thresholds(0.716, 0.637), 256: Thresholds(0.716, 0.637)},
+    "dlib": {128: Thresholds(0.708, 0.651), 256: Thresholds(0.716, 0.651)},
+    "edgeface": {128: Thresholds(0.456, 0.456), 256: Thresholds(0.466, 0.466)},
 }
 ACCEPTANCE, STRICT = THRESHOLDS["dlib"][256].accepted, THRESHOLDS["dlib"][256].strict
 
