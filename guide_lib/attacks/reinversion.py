@@ -1,16 +1,15 @@
-"""Search for the person in G_u, with the networks of the loss."""
+"""Search for the person in G_u, with the networks of the loss; `guide_lib.attacks.search` has other attackers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from guide_lib.attacks.chance import attack_rng
+from guide_lib.attacks.found import Hunted
+from guide_lib.attacks.search import Attacker, Equipment, search
 from guide_lib.generators import Generator, View
-from guide_lib.inversion.optimise import InversionSettings, inversion_steps
-from guide_lib.metrics.identity import identity_similarity, render
+from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 
@@ -31,7 +30,7 @@ class Reinversion:
 
     @property
     def best(self) -> float:
-        """The attacker looks at what came out and keeps the best."""
+        """Of the start that the judge likes best: an oracle's choice."""
         return self.cosines.max().item()
 
 
@@ -58,16 +57,9 @@ def reinvert(
     W [2, 3, 6] 40
     W+ [2, 3, 6] 40
     """
-    rng = attack_rng(seed)
-    codes = torch.cat([student.w_avg, student.sample(starts - 1, rng)]) if starts > 1 else student.w_avg
-    photos, views = photo.expand(starts, -1, -1, -1), view and [view] * starts
-    last, cost = {}, {}
-    networks = {"perceptual": perceptual, "embedder": embedder}
-    for step in inversion_steps(student, photos, settings, start=codes, views=views, **networks):
-        steps, seconds = cost.get(step.space, (0, 0.0))
-        last[step.space], cost[step.space] = step.ws, (steps + starts, seconds + step.seconds)
-    found = []
-    for space, ws in last.items():
-        cosines, _ = identity_similarity(judge, render(student, ws, view), photos.cpu())
-        found.append(Reinversion(space, cosines, ws, *cost[space]))
-    return found
+    settings = settings or InversionSettings()
+    attacker = Attacker(starts=starts, seed=seed, settings=settings)
+    tools = Equipment({"own": perceptual}, {"own": embedder}, {"judge": judge})
+    at_the_end = max(settings.steps_w, settings.steps_w_plus, 1)
+    (spaces,) = search([Hunted(student, photo, view=view)], attacker, tools, look_every=at_the_end)
+    return [Reinversion(found.space, found.cosines("judge"), found.ws, found.steps, found.seconds) for found in spaces]
