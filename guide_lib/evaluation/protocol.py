@@ -27,7 +27,7 @@ from guide_lib.evaluation.scenarios import HELD_OUT, TRUNCATIONS
 from guide_lib.experiment import OTHERS_SEED, Networks
 from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.forgetting import YAWS
-from guide_lib.metrics.identity import ACCEPTANCE
+from guide_lib.metrics.thresholds import ACCEPTANCE
 from guide_lib.session.attacking import CANDIDATE_SEED, CANDIDATES
 from guide_lib.unlearning import UnlearningSettings
 

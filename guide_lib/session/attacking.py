@@ -46,7 +46,7 @@ from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.generators import Generator
 from guide_lib.inversion import load_encoder
-from guide_lib.metrics.forgetting import ACCEPTANCE
+from guide_lib.metrics.thresholds import ACCEPTANCE
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
 
