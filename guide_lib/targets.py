@@ -7,7 +7,7 @@
 ||.||_F is the norm over the whole latent, all rows together. Or the target is searched for among faces that the
 generator itself is likely to draw:
 
->>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)   # once for everybody
+>>> strangers = draw_strangers(generator, torch.eye(generator.w_dim), count=16)   # once for everybody
 >>> list(natural_target(w_u, generator, embedder, strangers).shape)
 [1, 3, 6]
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -103,32 +103,37 @@ def partial_target(w_u: Tensor, w_avg: Tensor, rows: Sequence[int], d: float = 3
 class Strangers:
     """Faces among which targets are searched for, the same for everybody who is erased.
 
-    ws: [N, rows, w_dim]. identities: [N, E], unit. woven: the weave (see `guide_lib.perception.grid`) that `LIKELY`
-    of their pictures keep to. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is the second moment of
-    w - w_avg. limit: the Mahalanobis distance that `LIKELY` of the samples keep to. readings: [w_dim, K], each
-    column reads an apparent attribute out of w, in standard deviations; K may be 0.
+    ws: [N, rows, w_dim]. precision: S^-1, [w_dim, w_dim] in double precision on the CPU; S is the second moment of
+    w - w_avg. limit: the Mahalanobis distance that `LIKELY` of the samples keep to. readings: [w_dim, K], each column
+    reads an apparent attribute out of w, in standard deviations; K may be 0. looks: what `seen` remembers.
     """
 
     ws: Tensor
-    identities: Tensor
-    woven: float
     precision: Tensor
     limit: float
     readings: Tensor
+    looks: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def like(self, person: Tensor) -> Strangers:
+    def like(self, person: Tensor) -> list[int]:
         """The share `ALIKE` of them whose attributes differ least from those of `person` [1, rows, w_dim]; all if K=0.
 
-        >>> strangers = draw_strangers(generator, embedder, torch.eye(6), {"first": torch.eye(6)[0]}, count=16)
-        >>> alike, unlike = strangers.like(generator.w_avg), strangers.ws[:, 0, 0] - generator.w_avg[0, 0, 0]
-        >>> len(alike.ws), (alike.ws[:, 0, 0] - generator.w_avg[0, 0, 0]).abs().max() < unlike.abs().median()
+        >>> strangers = draw_strangers(generator, torch.eye(6), {"first": torch.eye(6)[0]}, count=16)
+        >>> away = (strangers.ws - generator.w_avg)[:, 0, 0].abs()
+        >>> alike = strangers.like(generator.w_avg)
+        >>> len(alike), away[alike].max() < away.median()
         (4, tensor(True))
         """
         if not self.readings.shape[1]:
-            return self
+            return list(range(len(self.ws)))
         differences = ((self.ws - person)[:, 0] @ self.readings).norm(dim=1)
-        nearest = differences.argsort()[: math.ceil(ALIKE * len(self.ws))]
-        return replace(self, ws=self.ws[nearest], identities=self.identities[nearest])
+        return differences.argsort()[: math.ceil(ALIKE * len(self.ws))].tolist()
+
+    def seen(self, which: list[int], generator: Generator, embedder: Embedder) -> tuple[Tensor, Tensor]:
+        """Identities [N, E] and weaves [N] of some of them; each is drawn once."""
+        if new := [index for index in which if index not in self.looks]:
+            self.looks.update(zip(new, zip(*_look(generator, embedder, self.ws[new]), strict=True), strict=True))
+        identities, weaves = zip(*(self.looks[index] for index in which), strict=True)
+        return torch.stack(identities), torch.stack(weaves)
 
     def likely(self, ws: Tensor, w_avg: Tensor) -> Tensor:
         """Which of ws [N, rows, w_dim], all rows equal, are no rarer than most samples of the generator: [N] bool."""
@@ -139,7 +144,7 @@ class Strangers:
 
         All of them in W. A way that is nowhere likely ends where it is the least unlikely.
 
-        >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+        >>> strangers = draw_strangers(generator, torch.eye(generator.w_dim), count=16)
         >>> ends = strangers.edge(w_u, strangers.ws, generator.w_avg)
         >>> bool(((ends - generator.w_avg)[:, 0].norm(dim=1) - strangers.limit).abs().max() < 1e-3)
         True
@@ -165,13 +170,12 @@ def mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
 
 def draw_strangers(
     generator: Generator,
-    embedder: Embedder,
     moment: Tensor,
     attributes: Mapping[str, Tensor] | None = None,
     count: int = STRANGERS,
     seed: int = STRANGER_SEED,
 ) -> Strangers:
-    """Draw `count` strangers and look at them: seconds, once for a generator.
+    """Choose `count` strangers, once for a generator; they are drawn when a search wants to see them.
 
     moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `load_attributes` gives.
     """
@@ -181,8 +185,7 @@ def draw_strangers(
     limit = mahalanobis(own[:, :1], generator.w_avg[:, :1], precision).quantile(LIKELY).item()
     readings = [attribute.to(ws) for attribute in (attributes or {}).values()]
     stacked = torch.stack(readings, dim=1) if readings else ws.new_zeros(generator.w_dim, 0)
-    identities, weaves = _look(generator, embedder, ws)
-    return Strangers(ws, identities, weaves.quantile(LIKELY).item(), precision, limit, stacked)
+    return Strangers(ws, precision, limit, stacked)
 
 
 def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
@@ -193,18 +196,19 @@ def natural_target(w_u: Tensor, generator: Generator, embedder: Embedder, strang
     is no identity, apparent age and sex among it, and moves other people little. The way begins at the mean of the
     person's rows, in W: what an inversion has woven into a picture is left behind.
 
-    >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+    >>> strangers = draw_strangers(generator, torch.eye(generator.w_dim), count=16)
     >>> w_t = natural_target(w_u, generator, embedder, strangers)
     >>> person, target = (embedder.embed(generator.picture(w)) for w in (w_u, w_t))
-    >>> (person * target).sum() < (strangers.identities @ person[0]).median()
+    >>> everybody, _ = strangers.seen(strangers.like(w_u), generator, embedder)
+    >>> (person * target).sum() < (everybody @ person[0]).median()
     tensor(True)
     """
     start, person = _in_w(w_u, generator), _look(generator, embedder, w_u)[0]
     alike = strangers.like(start)
-    cosines = alike.identities @ person[0]
+    cosines = strangers.seen(alike, generator, embedder)[0] @ person[0]
     bound = cosines.quantile(FAR)
-    far = alike.ws[cosines <= bound]
-    far = far[_kept(alike, far, generator)]
+    far = strangers.ws[alike][cosines <= bound]
+    far = far[_kept(strangers, far, generator)]
     nearest = far[_lengths(far, w_u, generator).argsort()[:NEAREST]]
     points = torch.cat([torch.lerp(start, nearest, share) for share in SHARES])
     return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)
@@ -217,24 +221,27 @@ def midway_target(w_u: Tensor, generator: Generator, embedder: Embedder, strange
     So the way leads toward one of the strangers alike, and on until a face is hardly likely; taken is the one on which
     the embedder recognises the person least, at half of it and at its end taken together. A woven end is no face.
 
-    >>> strangers = draw_strangers(generator, embedder, torch.eye(generator.w_dim), count=16)
+    >>> strangers = draw_strangers(generator, torch.eye(generator.w_dim), count=16)
     >>> w_t = midway_target(w_u, generator, embedder, strangers)
     >>> person, half = (embedder.embed(generator.picture(w)) for w in (w_u, torch.lerp(w_u, w_t, 0.5)))
     >>> (person * half).sum() < 0.9
     tensor(True)
     """
     start, person = _in_w(w_u, generator), _look(generator, embedder, w_u)[0]
-    ends = strangers.edge(start, strangers.like(start).ws, generator.w_avg)
+    alike = strangers.like(start)
+    ends = strangers.edge(start, strangers.ws[alike], generator.w_avg)
+    woven = strangers.seen(alike, generator, embedder)[1].quantile(LIKELY)
     partly = w_u + PART * (ends - start)  # what the inversion put into the rows stays, as in another photo
     (half, _), (full, weaves) = (_look(generator, embedder, ws) for ws in (partly, ends))
-    likeness = (half + full) @ person[0] + WORSE * (weaves > strangers.woven)
+    likeness = (half + full) @ person[0] + WORSE * (weaves > woven)
     return ends[likeness.argmin()][None]
 
 
 def searched_ufo_target(w_u: Tensor, generator: Generator, embedder: Embedder, strangers: Strangers) -> Tensor:
     """The nearest point of UFO's line, d from 0 to 30, that is likely and as far as `natural_target` asks for."""
     person, _ = _look(generator, embedder, w_u)
-    bound = (strangers.identities @ person[0]).quantile(FAR)
+    everybody, _ = strangers.seen(list(range(len(strangers.ws))), generator, embedder)
+    bound = (everybody @ person[0]).quantile(FAR)
     start = _in_w(w_u, generator)
     points = torch.cat([ufo_target(start, generator.w_avg, d) for d in DISTANCES])
     return _nearest_beyond(points, w_u, person, bound, generator, embedder, strangers)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tiny import TinyEmbedder, TinyGenerator
 
 from guide_lib.closed_form import population_moment
+from guide_lib.perception.grid import weave
 from guide_lib.targets import (
     DISTANCES,
     FAR,
@@ -95,7 +96,7 @@ class Search:
         self.generator, self.embedder = generator or TinyGenerator(), TinyEmbedder()
         self.moment = population_moment(self.generator, 2000)
         known = self.generator, self.embedder
-        self.strangers = draw_strangers(*known, self.moment, attributes, count=16)
+        self.strangers = draw_strangers(self.generator, self.moment, attributes, count=16)
         self.w_u, self.w_avg = self.generator.sample(1, torch.Generator().manual_seed(seed)), self.generator.w_avg
         self.known = *known, self.strangers
 
@@ -184,10 +185,40 @@ def test_only_strangers_who_look_alike_are_walked_to():
     axes = torch.eye(6)
     search = Search(1, attributes={"first": axes[0], "second": axes[1]})
     alike = search.strangers.like(search.w_u)
+    ws = search.strangers.ws[alike]
     distances = sorted((w - search.w_u)[0, 0, :2].norm().item() for w in search.strangers.ws)
-    assert [(w - search.w_u)[0, 0, :2].norm().item() for w in alike.ws] == pytest.approx(distances[:4])
-    seen = search.embedder.embed(search.generator.picture(alike.ws))
-    torch.testing.assert_close(alike.identities, seen)
+    assert [(w - search.w_u)[0, 0, :2].norm().item() for w in ws] == pytest.approx(distances[:4])
+    seen, _ = search.strangers.seen(alike, search.generator, search.embedder)
+    torch.testing.assert_close(seen, search.embedder.embed(search.generator.picture(ws)))
     found = natural_target(search.w_u, *search.known)
-    ways = [(found - search.w_u).flatten(), *(alike.ws - search.w_u).flatten(1)]
+    ways = [(found - search.w_u).flatten(), *(ws - search.w_u).flatten(1)]
     assert max(torch.cosine_similarity(ways[0], way, dim=0).item() for way in ways[1:]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_stranger_is_drawn_once_and_only_when_needed():
+    search = Search(0)
+    drawn = []
+    picture = search.generator.picture
+    search.generator.picture = lambda ws: (drawn.append(len(ws)), picture(ws))[1]
+    for which in ([0, 1], [1, 2], [2, 0]):
+        identities, weaves = search.strangers.seen(which, search.generator, search.embedder)
+        torch.testing.assert_close(identities, search.embedder.embed(picture(search.strangers.ws[which])))
+        torch.testing.assert_close(weaves, weave(picture(search.strangers.ws[which])))
+    assert drawn == [2, 1]
+
+
+def test_a_woven_end_is_taken_only_where_there_is_no_other(monkeypatch):
+    search = Search(2)
+    free = midway_target(search.w_u, *search.known)
+
+    def woven_there(pictures: torch.Tensor) -> torch.Tensor:
+        same = (pictures - search.generator.picture(free)).flatten(1).abs().amax(1) < 1e-5
+        return same.double()
+
+    monkeypatch.setattr("guide_lib.targets.weave", woven_there)
+    search.strangers.looks.clear()
+    other = midway_target(search.w_u, *search.known)
+    assert not torch.allclose(other, free)
+    monkeypatch.setattr("guide_lib.targets.weave", lambda pictures: torch.ones(len(pictures)))
+    search.strangers.looks.clear()
+    torch.testing.assert_close(midway_target(search.w_u, *search.known), free)

@@ -106,7 +106,7 @@ def main() -> None:
     metric = metric_of(generator)
     codes = people(networks, max(COUNTS["mean"]))
     known = generator, networks.embedder
-    strangers = draw_strangers(*known, metric, load_attributes())
+    strangers = draw_strangers(generator, metric, load_attributes())
     natural = [natural_target(w, *known, strangers) for w in codes[: max(COUNTS["natural"])]]
     targets = {"mean": [generator.w_avg] * len(codes), "natural": natural}
     rows = []

@@ -50,7 +50,7 @@ class Bench:
         moment = population_moment(self.generator)
         self.metric = weighted_metric(moment)
         known = self.generator, self.networks.embedder
-        self.search = (*known, draw_strangers(*known, moment, load_attributes()))
+        self.search = (*known, draw_strangers(self.generator, moment, load_attributes()))
         self.crowd = other_people(self.generator)
         self.before = self.seen(self.generator, self.crowd)
 

@@ -13,7 +13,6 @@ from guide_lib.metrics.forgetting import (
     yaw_views,
 )
 from guide_lib.metrics.identity import (
-    ACCEPTANCE,
     Reconstruction,
     Report,
     accept_rates,
@@ -25,6 +24,7 @@ from guide_lib.metrics.identity import (
 )
 from guide_lib.metrics.intervals import Interval, bootstrap_mean, mean_interval, share_difference, share_interval
 from guide_lib.metrics.quality import strangeness
+from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT, THRESHOLDS, Thresholds, thresholds_of
 from guide_lib.perception.grid import weave
 
 __all__ = [
@@ -34,6 +34,9 @@ __all__ = [
     "Metric",
     "Reconstruction",
     "Report",
+    "STRICT",
+    "THRESHOLDS",
+    "Thresholds",
     "YAWS",
     "accept_rates",
     "acceptance_threshold",
@@ -56,6 +59,7 @@ __all__ = [
     "share_difference",
     "share_interval",
     "strangeness",
+    "thresholds_of",
     "weave",
     "yaw_views",
 ]

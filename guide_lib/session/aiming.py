@@ -26,7 +26,7 @@ SMALL = 128  # px
 def strangers_of(networks: Networks, moment: Tensor) -> Strangers:
     """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
     known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
-    return draw_strangers(_small(networks.generator), networks.embedder, moment, known)
+    return draw_strangers(_small(networks.generator), moment, known)
 
 
 def _small(generator: Generator) -> Generator:
