@@ -62,7 +62,9 @@ def unlearn(
     checkpoint_seconds: float = 30.0,
     one_pass: bool | None = None,
 ) -> Iterator[Step]:
-    """Fine-tune a copy of `generator` so that w_u [1, rows, w_dim] draws what w_t drew; yields after every step.
+    """Fine-tune a copy of `generator` so that w_u [K, rows, w_dim] draws what w_t [1 or K, ...] drew; yields each step.
+
+    Of several latents of one person, those that a search found, say, each step takes the next.
 
     With `checkpoint`, the run's whole state is written there once `checkpoint_seconds` have passed since the last time,
     at the end, and when the consumer stops early; a run that finds the file continues from it, on a CPU to the same

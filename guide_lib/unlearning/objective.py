@@ -37,13 +37,15 @@ BYTES_PER_PIXEL = 6_000  # of a latent's picture in one pass with gradients, all
 class Draw:
     """What a step looks at.
 
-    view: the camera that all share. position: where the target stands between w_u (0) and w_t (1). delta:
-    [N_a, rows, w_dim], offsets toward neighbours; others: [N_g, rows, w_dim], people to be kept. Either is empty where
-    its loss is switched off.
+    view: the camera that all share. w_u, w_t: [1, rows, w_dim], the latent of the step and the point that its target
+    has reached, which `place` names. delta: [N_a, rows, w_dim], offsets toward neighbours; others: [N_g, rows, w_dim],
+    people to be kept. Either is empty where its loss is switched off.
     """
 
     view: View
-    position: float
+    place: tuple[int, float]
+    w_u: Tensor
+    w_t: Tensor
     delta: Tensor
     others: Tensor
 
@@ -60,7 +62,7 @@ def fits_one_pass(generator: Generator, settings: UnlearningSettings) -> bool:
 
 
 class Objective:
-    """The sum of the three losses for one person.
+    """The sum of the three losses for one person, of whom K latents w_u [K, rows, w_dim] take turns.
 
     Term by term, one backward pass for each gives the same gradient as one for the sum and needs a third of the
     memory. In one pass of each network there are half as many operations, for which a GPU waits less.
@@ -77,41 +79,39 @@ class Objective:
     ) -> None:
         self.teacher, self.w_u, self.w_t, self.settings, self.distance = teacher, w_u, w_t, settings, distance
         self.one_pass = one_pass
-        self._target: tuple[View, float, Observation] | None = None
+        self._target: tuple[View, tuple[int, float], Observation] | None = None
 
     def draw(self, index: int) -> Draw:
         """The draws of step `index`. No switch changes another's draw."""
         s, teacher = self.settings, self.teacher
+        turn, position = (index - 1) % len(self.w_u), s.position(index)
+        w_u, w_t = (w[[turn % len(w)]] for w in (self.w_u, self.w_t))
+        place = (0 if position == 1 and len(self.w_t) == 1 else turn), position
         rng = step_rng(s.seed, index)
         view = teacher.sample_views(1, rng)[0]
         neighbours, others = teacher.sample(s.n_adjacent, rng), teacher.sample(s.n_global, rng)
         alpha = (torch.rand(s.n_adjacent, generator=rng) * s.alpha_max).to(self.w_u.device, teacher.offset_dtype)
-        delta = adjacency_offsets(self.w_u, neighbours, alpha)
+        delta = adjacency_offsets(w_u, neighbours, alpha)
         delta, others = (
             x if weight else x[:0] for x, weight in ((delta, s.weight_adjacency), (others, s.weight_global))
         )
-        return Draw(view, s.position(index), delta, others)
+        return Draw(view, place, w_u, torch.lerp(w_u, w_t, position), delta, others)
 
-    def target_code(self, position: float) -> Tensor:
-        """The target on its way, [1, rows, w_dim]."""
-        return torch.lerp(self.w_u, self.w_t, position)
-
-    def target(self, view: View, position: float) -> Observation:
+    def target(self, draw: Draw) -> Observation:
         """The teacher's picture of the target; kept while camera and target stay: a flat generator draws w_t once."""
-        if self._target is None or self._target[:2] != (view, position):
-            seen = observe_teacher(self.teacher, self.target_code(position), view, self.distance)
+        if self._target is None or self._target[:2] != (draw.view, draw.place):
+            seen = observe_teacher(self.teacher, draw.w_t, draw.view, self.distance)
             # compiled code may give the memory of what it drew to its next picture
-            self._target = view, position, replace(seen, features=seen.features.clone())
+            self._target = draw.view, draw.place, replace(seen, features=seen.features.clone())
         return self._target[2]
 
     def local(self, student: Generator, draw: Draw) -> Losses:
         """D(w_u, w_t)."""
-        target = self.target(draw.view, draw.position)
-        return {"local": local_loss(student, self.w_u, target, draw.view, self.distance)}
+        return {"local": local_loss(student, draw.w_u, self.target(draw), draw.view, self.distance)}
 
     def adjacency(self, student: Generator, draw: Draw, delta: Tensor) -> Losses:
         """The sum over some of the offsets."""
-        codes = self.w_u, self.target_code(draw.position), delta
+        codes = draw.w_u, draw.w_t, delta
         return {"adjacency": adjacency_loss(student, self.teacher, *codes, draw.view, self.distance)}
 
     def preservation(self, student: Generator, draw: Draw, ws: Tensor) -> Losses:
@@ -121,7 +121,7 @@ class Objective:
     def together(self, student: Generator, draw: Draw) -> Losses:
         """All of them, from one pass of each network."""
         person = int(self.settings.weight_local != 0)  # how many latents are w_u itself
-        starts, ends = (torch.cat([w[:person], w + draw.delta]) for w in (self.w_u, self.target_code(draw.position)))
+        starts, ends = (torch.cat([w[:person], w + draw.delta]) for w in (draw.w_u, draw.w_t))
         near, far = joint_distances(student, self.teacher, starts, ends, draw.others, draw.view, self.distance)
         return {"local": near[:person].sum(), "adjacency": near[person:].sum(), "global": far.sum()}
 

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "guide_lib"
 ORDER = [
     *("errors", "runtime", "files", "readers", "assets", "checkpoint", "generators", "perception"),
     *("targets", "losses", "variants", "closed_form", "unlearning", "metrics", "figures"),
-    *("experiment", "inversion", "attacks", "session", "evaluation", "widgets", "checks", "gpu"),
+    *("experiment", "inversion", "attacks", "robust", "session", "evaluation", "widgets", "checks", "gpu"),
     *("commands", "__main__"),
 ]
 AT_THE_TOP, LONGEST = 14, 300

@@ -1,0 +1,154 @@
+"""Forget for good: what a search finds after an erasure is erased as well, round after round.
+
+>>> settings = RobustSettings(rounds=1, attacker=Attacker(starts=2, settings=InversionSettings(5, 0)))
+>>> settings = replace(settings, training=UnlearningSettings(steps=3, learning_rate=1e-2))
+>>> run = {"perceptual": perceptual, "embedder": embedder, "start": student}
+>>> for step in forget_for_good(generator, w_u, w_t, photo, settings, **run):
+...     print(step.round, step.kind, step.index, len(step.codes))
+1 search 1 3
+1 training 1 3
+1 training 2 3
+1 training 3 3
+
+ID asks one latent, and an erasure moves that one. The person is drawn at others, which an attacker with a photo finds
+in a minute (`guide_lib.attacks.search`). Each round makes the attack itself, with the defender's own networks, and then
+trains on w_u and on all codes that were found, in turn, toward the same target. Adversarial training of concept erasers
+(Zhang et al. 2024, AdvUnlearn, arXiv 2405.15234) and search before one erasure (Srivatsan et al. 2024, STEREO, arXiv
+2408.16807) do so for diffusion models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guide_lib.attacks import Attacker, Equipment, Hunted, search
+from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.errors import GuideError
+from guide_lib.generators import Generator, View
+from guide_lib.inversion import InversionSettings
+from guide_lib.perception.identity import Embedder
+from guide_lib.perception.perceptual import LPIPS
+from guide_lib.unlearning import UnlearningSettings, unlearn
+
+SEED_STEP = 1_000  # between the seeds of two rounds: none of them starts where another did
+
+
+@dataclass(frozen=True)
+class RobustSettings:
+    """How often is searched and how is trained.
+
+    rounds: of a search and a training. attacker: who searches; his networks are those of the losses. training: of each
+    round. once: every round begins again at `start`, with as many steps more; otherwise it goes on from the round
+    before.
+    """
+
+    rounds: int = 2
+    attacker: Attacker = field(
+        default_factory=lambda: Attacker(starts=2, settings=InversionSettings(steps_w=80, steps_w_plus=0))
+    )
+    training: UnlearningSettings = field(default_factory=UnlearningSettings.finish)
+    once: bool = False
+
+    def training_of(self, index: int) -> UnlearningSettings:
+        """Of round `index`, counted from 1.
+
+        >>> settings = RobustSettings(training=UnlearningSettings(steps=30, seed=5), once=True)
+        >>> [(settings.training_of(index).steps, settings.training_of(index).seed) for index in (1, 2)]
+        [(30, 5), (60, 1005)]
+        """
+        changes = {"seed": self.training.seed + SEED_STEP * (index - 1)}
+        return replace(self.training, **changes, steps=self.training.steps * (index if self.once else 1))
+
+    def attacker_of(self, index: int) -> Attacker:
+        """Of round `index`: the same with other samples to start from."""
+        return replace(self.attacker, seed=self.attacker.seed + SEED_STEP * index)
+
+
+@dataclass(frozen=True)
+class RobustStep:
+    """One finished step of the search, which counts as one, or of the training.
+
+    round, index: counted from 1. kind: "search" or "training". codes: [K, rows, w_dim], w_u first, then what was found.
+    losses: of a training step, empty for a search. seconds: what it took. student: after it.
+    """
+
+    round: int
+    kind: str
+    index: int
+    codes: Tensor
+    losses: dict[str, float]
+    seconds: float
+    student: Generator
+
+
+def forget_for_good(
+    generator: Generator,
+    w_u: Tensor,
+    w_t: Tensor,
+    photo: Tensor,
+    settings: RobustSettings | None = None,
+    *,
+    perceptual: LPIPS,
+    embedder: Embedder,
+    start: Generator | None = None,
+    view: View | None = None,
+    folder: Path | None = None,
+) -> Iterator[RobustStep]:
+    """Search for the person of w_u [1, rows, w_dim] and photo [1, 3, S, S], train on what is found; yields each step.
+
+    start: a student that forgot the person already, in closed form say; the first round searches it. Without one the
+    untouched generator is searched. view: the photo's camera. folder: what was found and the state of each training are
+    kept there, so that a killed run goes on with the same bits; finished trainings are yielded as their last step.
+
+    Raises:
+        GuideError: a loss is not finite, or the folder belongs to another run.
+    """
+    settings, student, codes = settings or RobustSettings(), start or generator.student(), w_u
+    run = _digest(settings, w_u, w_t, photo)
+    for index in range(1, settings.rounds + 1):
+        begun = time.perf_counter()
+        kept = folder and folder / f"found-{index}.safetensors"
+        if kept and kept.exists():
+            found = _kept(kept, run)
+        else:
+            found = _found(Hunted(student, photo, w_u, w_t, view), settings.attacker_of(index), perceptual, embedder)
+        if kept:
+            save_tensors(kept, {"found": found}, {"run": run})
+        codes = torch.cat([codes, found.to(codes)])
+        yield RobustStep(index, "search", 1, codes, {}, time.perf_counter() - begun, student)
+        known = {"perceptual": perceptual, "embedder": embedder, "start": start if settings.once else student}
+        checkpoint = folder and folder / f"round-{index}.safetensors"
+        with closing(
+            unlearn(generator, codes, w_t, settings.training_of(index), **known, checkpoint=checkpoint)
+        ) as steps:
+            for step in steps:
+                student = step.student
+                yield RobustStep(index, "training", step.index, codes, step.losses, step.seconds, student)
+
+
+def _found(person: Hunted, attacker: Attacker, perceptual: LPIPS, embedder: Embedder) -> Tensor:
+    """The codes of all starts and spaces, [N, rows, w_dim]: one that failed is a stranger nearby, and does no harm."""
+    tools = Equipment({"own": perceptual}, {"own": embedder}, {})
+    (spaces,) = search([person], attacker, tools)
+    return torch.cat([space.ws for space in spaces])
+
+
+def _kept(path: Path, run: str) -> Tensor:
+    """What `run` found. Raises GuideError if it was another one's."""
+    tensors, facts = load_tensors(path)
+    if facts.get("run") != run:
+        raise GuideError(f"{path} belongs to another run; choose another folder, or delete it.")
+    return tensors["found"]
+
+
+def _digest(settings: RobustSettings, *latents: Tensor) -> str:
+    content = [x.detach().cpu().float().contiguous().numpy().tobytes() for x in latents]
+    return hashlib.sha256(repr(settings).encode() + b"".join(content)).hexdigest()
