@@ -76,13 +76,15 @@ class RobustSettings:
 class RobustStep:
     """One finished step of the search, which counts as one, or of the training.
 
-    round, index: counted from 1. kind: "search" or "training". codes: [K, rows, w_dim], w_u first, then what was found.
-    losses: of a training step, empty for a search. seconds: what it took. student: after it.
+    round, index: counted from 1. total: how many of its kind the round has. kind: "search" or "training". codes:
+    [K, rows, w_dim], w_u first, then what was found. losses: of a training step, empty for a search. seconds: what it
+    took. student: after it.
     """
 
     round: int
     kind: str
     index: int
+    total: int
     codes: Tensor
     losses: dict[str, float]
     seconds: float
@@ -123,7 +125,7 @@ def forget_for_good(
         if kept:
             save_tensors(kept, {"found": found}, {"run": run})
         codes = torch.cat([codes, found.to(codes)])
-        yield RobustStep(index, "search", 1, codes, {}, time.perf_counter() - begun, student)
+        yield RobustStep(index, "search", 1, 1, codes, {}, time.perf_counter() - begun, student)
         known = {"perceptual": perceptual, "embedder": embedder, "start": start if settings.once else student}
         checkpoint = folder and folder / f"round-{index}.safetensors"
         with closing(
@@ -131,7 +133,7 @@ def forget_for_good(
         ) as steps:
             for step in steps:
                 student = step.student
-                yield RobustStep(index, "training", step.index, codes, step.losses, step.seconds, student)
+                yield RobustStep(index, "training", step.index, step.total, codes, step.losses, step.seconds, student)
 
 
 def _found(person: Hunted, attacker: Attacker, perceptual: LPIPS, embedder: Embedder) -> Tensor:

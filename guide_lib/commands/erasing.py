@@ -90,7 +90,7 @@ def _settings(args: argparse.Namespace) -> UnlearningSettings | None:
 
 def _erase_at_once(session: Session, target: str | None) -> None:
     """In closed form; the folder is complete then, with a picture of its own beside that of a training to come."""
-    session.target(target or session.natural_kind)
+    session.target(target)
     _ = session.lists[-1].metric  # got ready here, once for everybody
     started = time.perf_counter()
     session.erase_at_once()

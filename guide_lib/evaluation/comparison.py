@@ -34,6 +34,7 @@ from guide_lib.files import append_row, file_stem, write_json
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
 from guide_lib.metrics.identity import ACCEPTANCE
+from guide_lib.robust import RobustSettings
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
 
@@ -176,8 +177,11 @@ def unlearn_by(
     if METHODS[method].at_once:
         session.erase_at_once()
     if METHODS[method].trained:
-        with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
-            for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
+        rounds = METHODS[method].rounds
+        robust = RobustSettings(rounds, training=settings)
+        run = session.erase_for_good(robust) if rounds else session.erase(settings, checkpoint=checkpoint)
+        with closing(run) as steps:
+            for _ in bar(steps, rounds * (1 + settings.steps) or settings.steps, f"{method}, person {person.name}"):
                 pass
     return row | {"seconds": time.perf_counter() - started}
 

@@ -34,7 +34,8 @@ class Method:
     """How somebody is erased.
 
     target: "ufo", "average", "self" (w_t = w_u), or None for the natural one of a latent or a photo. d: UFO's distance.
-    changes: to the settings of the run, by name. at_once: in closed form, first. trained: by training, then.
+    changes: to the settings of the run, by name. rounds: of a search and a training on what it found, in place of
+    one training. at_once: in closed form, first. trained: by training, then.
     """
 
     target: str | None = "ufo"
@@ -42,6 +43,7 @@ class Method:
     changes: dict[str, Any] = field(default_factory=dict)
     at_once: bool = False
     trained: bool = True
+    rounds: int = 0
 
     def prepare(self, session: Session, settings: UnlearningSettings) -> UnlearningSettings:
         """Choose the target w_t for the session's person; returns the settings of this method.
@@ -53,7 +55,7 @@ class Method:
         >>> torch.equal(session.w_t, generator.w_avg)
         True
         """
-        session.target(self.target or session.natural_kind, self.d)
+        session.target(self.target, self.d)
         return replace(settings, **self.changes)
 
 
@@ -81,6 +83,8 @@ METHODS: dict[str, Method] = {
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
     "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
+    "for good": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=1),
+    "for good, two rounds": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=2),
     "GUIDE to a natural face": Method(None),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},

@@ -22,12 +22,12 @@ A second person is erased from the generator as it is then. All is measured agai
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -40,6 +40,7 @@ from guide_lib.experiment import Networks, Person, bar, history, load_networks, 
 from guide_lib.figures.plots import loss_curves
 from guide_lib.generators import Generator, View, as_released
 from guide_lib.metrics.identity import Report, evaluate, render
+from guide_lib.robust import RobustSettings, RobustStep, forget_for_good
 from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
 from guide_lib.session.aiming import strangers_of, target_of
@@ -47,6 +48,8 @@ from guide_lib.session.attacking import attack
 from guide_lib.session.photographed import Photo, photographed
 from guide_lib.targets import Strangers
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
+
+T = TypeVar("T")
 
 
 class Session:
@@ -150,29 +153,25 @@ class Session:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
         return strangers_of(self.networks, self.lists[0].metric)
 
-    def target(self, kind: str = "ufo", d: float = 30.0) -> Tensor:
+    def target(self, kind: str | None = "ufo", d: float = 30.0) -> Tensor:
         """Choose w_t [1, rows, w_dim] by a name in `guide_lib.session.aiming`. d: UFO's distance.
 
-        Raises GuideError if nobody was chosen, or there is no such kind.
+        None: "midway" for a photo, else "natural". Raises GuideError if nobody was chosen, or there is no such kind.
         """
+        kind = kind or ("natural" if self.chosen().photo is None else "midway")
         self.w_t = target_of(kind, self.chosen().w_u, self.networks, lambda: self.strangers, d)
         return self.w_t
-
-    @property
-    def natural_kind(self) -> str:
-        """The target of somebody erased at once: "midway" for a photo, whose like are forgotten too, else "natural"."""
-        return "natural" if self.chosen().photo is None else "midway"
 
     def erase_at_once(self) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is `natural_kind`. Returns the student; w_t is then what it draws.
+        Without a target chosen before, it is that of None. Returns the student; w_t is then what it draws.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
         """
         person = self.chosen()
-        w_t = self.target(self.natural_kind) if self.w_t is None else self.w_t
+        w_t = self.target(None) if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
         self.lists[-1].add(person.name, codes, w_t)
         self.w_t = self.lists[-1].target(person.name)
@@ -188,15 +187,22 @@ class Session:
         """
         if checkpoint is not None and checkpoint == self._stopped:
             self.undo()  # the rest of this erasure, not another one on top of it
-        w_u, w_t = self.chosen().w_u, self.target() if self.w_t is None else self.w_t
-        self.settings = settings or UnlearningSettings.styles(w_u.device)
-        known = {"perceptual": self.networks.perceptual, "embedder": self.networks.embedder}
-        name, last = self.chosen().name, None
-        teacher, start = self.lists[-1].without(name), self.student if name in self.lists[-1] else None
+        self.settings = settings or UnlearningSettings.styles(self.chosen().w_u.device)
+        yield from self._trained(partial(unlearn, checkpoint=checkpoint), self.settings, checkpoint=checkpoint)
+
+    def erase_for_good(self, settings: RobustSettings | None = None) -> Iterator[RobustStep]:
+        """The same, and what a search finds in the student is erased as well, in rounds; see `guide_lib.robust`."""
+        settings = settings or RobustSettings()
+        self.settings = settings.training
+        yield from self._trained(forget_for_good, self.photo(), settings)
+
+    def _trained(self, run: Callable[..., Iterator[T]], *what: Any, checkpoint: Path | None = None) -> Iterator[T]:
+        """The steps of a training from the generator as it is now; the student of the last one is kept."""
+        person, last, w_t = self.chosen(), None, self.target() if self.w_t is None else self.w_t
+        teacher, start = self.lists[-1].without(person.name), self.student if person.name in self.lists[-1] else None
+        known = {"perceptual": self.networks.perceptual, "embedder": self.networks.embedder, "start": start}
         try:
-            with closing(
-                unlearn(teacher.student(), w_u, w_t, self.settings, **known, start=start, checkpoint=checkpoint)
-            ) as steps:
+            with closing(run(teacher.student(), person.w_u, w_t, *what, **known)) as steps:
                 for last in steps:
                     yield last
         finally:

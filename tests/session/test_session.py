@@ -7,9 +7,12 @@ import pytest
 import torch
 from tiny import AnySize, TinyGenerator, TinyPerceptual
 
+from guide_lib.attacks import Attacker
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, other_people, sample_person
+from guide_lib.inversion import InversionSettings
 from guide_lib.metrics.identity import evaluate
+from guide_lib.robust import RobustSettings
 from guide_lib.session import Session, saving
 from guide_lib.session import session as sessions
 from guide_lib.session.attacking import ATTACKS
@@ -195,3 +198,14 @@ def test_every_view_is_drawn_from_a_session(session):
     walk.set(position=0.0)
     assert torch.allclose(walk._render(0.0), session.draw(NETWORKS.generator.w_avg, before=True)[0], atol=1e-6)
     assert TargetSlider.of(session).controls["d"].value == pytest.approx(-TargetSlider.of(session).person)
+
+
+def test_erasing_for_good_starts_where_the_closed_form_left_the_person(session):
+    settings = RobustSettings(1, Attacker(starts=1, settings=InversionSettings(3, 0)), SETTINGS)
+    session.target("average")
+    before = session.erase_at_once()
+    steps = list(session.erase_for_good(settings))
+    assert steps[0].student is before and [step.kind for step in steps] == ["search", *["training"] * SETTINGS.steps]
+    assert session.student is not before and len(session.lists) == 2
+    session.undo()
+    assert session.student is before
