@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from guide_lib.experiment import other_people
-from guide_lib.figures.charts import curves, histogram
+from guide_lib.figures.charts import LEVELS, curves, histogram
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import Picture, image_grid
 from guide_lib.metrics.identity import accept_rates, identity_similarity
@@ -37,7 +37,8 @@ class ThresholdSlider(Explorer):
 
     def picture(self) -> Image.Image:
         groups = {"two people": self.different.tolist(), "the same person": self.same.tolist()}
-        return histogram(groups, "identity cosine", self.controls["threshold"].value)
+        chosen = self.controls["threshold"].value
+        return histogram(groups, "identity cosine", chosen, levels=LEVELS | {"chosen": chosen})
 
     def state(self) -> str:
         threshold = self.controls["threshold"].value
@@ -102,7 +103,10 @@ class LossMixer(Explorer):
 
     def state(self) -> str:
         weights = ", ".join(f"{name} {control.value:g}" for name, control in self.controls.items())
-        return f"Weights {weights}: the sum is least at position {self.positions[self.best()]:.2f}."
+        place = self.best()
+        there = ", ".join(f"{name} {values[place]:.2f}" for name, values in self.losses.items())
+        least = f"the sum is least at position {self.positions[place]:.2f}"
+        return f"Weights {weights}: {least}, where the losses are {there}."
 
 
 class PeopleGrid(Explorer):

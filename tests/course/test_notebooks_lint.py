@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -76,9 +77,15 @@ def alternative_texts(notebook: NotebookNode) -> Iterator[str]:
     if re.search(r"!\[\s*\]\(", text) or re.search(r"<img(?![^>]*\balt=\"[^\"]+)", text):
         yield "an image in the text has no alternative text"
     for i, cell in enumerate(notebook.cells):
+        said = "".join(
+            output.get("data", {}).get("text/html", "") + output.get("text", "") for output in cell.get("outputs", [])
+        )
         for kind, output in pictures(cell):
-            if not output.metadata.get(kind, {}).get("alt", "").strip():
+            alt = output.metadata.get(kind, {}).get("alt", "").strip()
+            if not alt:
                 yield f"the picture under cell {i} has no alternative text"
+            elif alt not in unescape(said):
+                yield f"the picture under cell {i} has no caption that says the same"
 
 
 def readable_size(notebook: NotebookNode) -> Iterator[str]:
