@@ -42,6 +42,11 @@ HARMLESS = {
     "w_u becomes w_avg of w_u.shape in partial_target",
     "w_u becomes neighbours of w_u.shape in offsets",
     "x becomes y of x.shape in kernel_distance",
+    # what is added to `measured` is the same everywhere, and what it is multiplied by sums to 0
+    "measured - measured.mean() becomes measured + measured.mean() in gain",
+    "measured - measured.mean() becomes measured in gain",
+    "measured.mean() becomes measured.sum() in gain",
+    "measured becomes asked of measured.mean in gain",
     "30.0 becomes 31.0 in partial_target",  # what d is where it is not given
 }
 

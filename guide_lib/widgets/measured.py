@@ -154,7 +154,7 @@ class PeopleGrid(Explorer):
     def picture(self) -> Image.Image:
         shown = self.shown()
         rows = [[pictures[i] for i in shown] for pictures in (self.before, self.after)]
-        return image_grid(rows, ["before", "after"], [f"{self.likeness[i]:.2f}" for i in shown], tile=120)
+        return image_grid(rows, ["before", "after"], [f"cosine {self.likeness[i]:.2f}" for i in shown], tile=120)
 
     def state(self) -> str:
         cosines = ", ".join(f"{self.likeness[i]:.2f}" for i in self.shown())

@@ -174,7 +174,8 @@ def test_how_far_from_w_two_inversions_end_is_what_the_notebook_prints():
     printed = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
     figures = dict(re.findall(r"^(.+?) +(0\.\d\d \| .+)$", printed, re.MULTILINE))
     ours, other = (figures[name].replace("|", " ").split() for name in ("encoder, then W+", "W+"))
-    assert ours[0] == other[0] and f"ends {ours[2]} from W instead of {other[2]}," in sentences(RESULTS_PAGE)
+    assert abs(float(ours[0]) - float(other[0])) < 0.03  # about as close
+    assert f"*encoder, then W+* ends {ours[2]} from W instead of {other[2]} as *W+*," in sentences(RESULTS_PAGE)
 
 
 def test_what_notebook_11_quotes_is_what_was_measured():
