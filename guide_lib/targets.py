@@ -128,7 +128,19 @@ class Strangers:
 
     def likely(self, ws: Tensor, w_avg: Tensor) -> Tensor:
         """Which of ws [N, rows, w_dim], all rows equal, are no rarer than most samples of the generator: [N] bool."""
-        return _mahalanobis(ws, w_avg, self.precision).to(ws.device) <= self.limit
+        return mahalanobis(ws[:, :1], w_avg[:, :1], self.precision).to(ws.device) <= self.limit
+
+
+def mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
+    """How rare latents ws [N, rows, w_dim] are among mapped samples: [N], the root mean square over the rows.
+
+    precision: S^-1, [w_dim, w_dim], in double precision on the CPU; S is the second moment of w - w_avg.
+
+    >>> mahalanobis(generator.w_avg + torch.ones(2, 3, 6), generator.w_avg, torch.eye(6).double())     # sqrt(6)
+    tensor([2.449, 2.449], dtype=torch.float64)
+    """
+    x = (ws - w_avg).detach().cpu().double()
+    return ((x @ precision) * x).sum(2).mean(1).sqrt()
 
 
 def draw_strangers(
@@ -146,7 +158,7 @@ def draw_strangers(
     rng = torch.Generator().manual_seed(seed)
     ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
     precision = torch.linalg.inv(moment.detach().cpu().double())
-    limit = _mahalanobis(own, generator.w_avg, precision).quantile(LIKELY).item()
+    limit = mahalanobis(own[:, :1], generator.w_avg[:, :1], precision).quantile(LIKELY).item()
     readings = [attribute.to(ws) for attribute in (attributes or {}).values()]
     stacked = torch.stack(readings, dim=1) if readings else ws.new_zeros(generator.w_dim, 0)
     return Strangers(ws, _identities(generator, embedder, ws), precision, limit, stacked)
@@ -229,11 +241,6 @@ def _in_w(w_u: Tensor, generator: Generator) -> Tensor:
 def _lengths(points: Tensor, w_u: Tensor, generator: Generator) -> Tensor:
     """How far points [N, rows, w_dim] are from w_u in the rows that are drawn, [N]."""
     return (points - w_u)[:, generator.drawn_rows()].flatten(1).norm(dim=1)
-
-
-def _mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
-    x = (ws - w_avg)[:, 0].detach().cpu().double()
-    return ((x @ precision) * x).sum(1).sqrt()
 
 
 @torch.no_grad()

@@ -131,6 +131,36 @@ def sface_graph() -> bytes:
     return helper.make_model(helper.make_graph(nodes, "small", [], [], constants)).SerializeToString()
 
 
+def edgeface_graph() -> bytes:
+    """Every kind of layer that EdgeFace has to be checked for, once and small."""
+    from onnx import helper, numpy_helper
+
+    arrays = {
+        "model.stem.0.weight": np.ones((2, 1, 3, 3), np.float32),
+        "m": np.ones((4, 2), np.float32),
+        "places": np.ones((1, 9, 2), np.float32),
+        "two": np.float32(2),
+        "half": np.float32(0.5),
+        "root": np.float32(2**0.5),
+        "epsilon": np.float32(1e-6),
+        "least": np.float32(1e-12),
+    }
+    conv = dict(strides=[1, 1], kernel_shape=[3, 3], pads=[1] * 4, group=2, dilations=[1, 1])
+    nodes = [
+        helper.make_node("Conv", ["x", "model.stem.0.weight"], ["y"], name="/model/stem/stem.0/Conv", **conv),
+        helper.make_node("Pow", ["y", "two"], ["p"]),
+        helper.make_node("Add", ["p", "epsilon"], ["e"]),
+        helper.make_node("Div", ["e", "root"], ["d"]),
+        helper.make_node("Mul", ["d", "half"], ["h"]),
+        helper.make_node("Clip", ["h", "least", ""], ["c"]),
+        helper.make_node("Add", ["c", "places"], ["t"], name="/model/stages/stages.1/blocks/blocks.2/Add"),
+        helper.make_node("MatMul", ["t", "m"], ["f"], name="/model/fc/linear1/MatMul"),
+        helper.make_node("Gemm", ["f", "m", "m"], ["g"], name="/model/fc/linear2/Gemm", transB=1, alpha=1.0, beta=1.0),
+    ]
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    return helper.make_model(helper.make_graph(nodes, "small", [], [], constants)).SerializeToString()
+
+
 TENSOR = (
     b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu")
 )
@@ -259,6 +289,8 @@ TARGETS: dict[str, Target] = {
     ),
     "dlib": Target(lambda: [dlib_start()], _plain(readers.dlib_resnet)),
     "sface": Target(lambda: [sface_graph()], _plain(readers.sface)),
+    "edgeface": Target(lambda: [edgeface_graph()], _plain(readers.edgeface)),
+    "mobilefacenet": Target(_state, _plain(readers.mobilefacenet)),
     "torchscript": Target(lambda: [torchscript()], _plain(readers.torchscript_tensors)),
     "array pickle": Target(
         lambda: [pickle.dumps({"a": {"b": np.zeros((2, 3), "<f4")}}, protocol) for protocol in (3, 4)],

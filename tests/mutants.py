@@ -26,7 +26,14 @@ import solutions  # noqa: E402
 from faults import FAULTS  # noqa: E402
 
 NAMES = (
-    *("test_targets", "test_losses", "test_variants", "closed_form/test_edit", "test_unlearning", "test_attacks"),
+    *(
+        "test_targets",
+        "test_losses",
+        "test_variants",
+        "closed_form/test_edit",
+        "test_unlearning",
+        "attacks/test_attacks",
+    ),
     *("closed_form/test_forget_list", "session/test_at_once", "inversion/test_optimise", "inversion/test_pivotal"),
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
@@ -125,18 +132,18 @@ MUTANTS = {
         "first != second",
     ),
     "neighbours are compared with themselves": (
-        "attacks.py",
+        "attacks/neighbours.py",
         "person = render(generator, w_u).expand",
         "person = render(student, w_u).expand",
     ),
     "a tie is a find": (
-        "attacks.py",
+        "attacks/fingerprints.py",
         "(self.scores >= self.scores[index]).sum()) - 1",
         "(self.scores > self.scores[index]).sum())",
     ),
-    "relearning never looks": ("attacks.py", "if curve[-1][1] >= threshold:", "if curve[-1][1] >= 2:"),
+    "relearning never looks": ("attacks/relearning.py", "if curve[-1][1] >= threshold:", "if curve[-1][1] >= 2:"),
     "the attacker keeps the worst": (
-        "attacks.py",
+        "attacks/reinversion.py",
         "return self.cosines.max().item()",
         "return self.cosines.min().item()",
     ),

@@ -14,7 +14,7 @@ the networks make two codes out of the last digit of a picture, both equally goo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -96,12 +96,15 @@ def inversion_steps(
     embedder: Embedder,
     start: Tensor | None = None,
     views: Sequence[View] | None = None,
+    seen: Callable[[Tensor], Tensor] | None = None,
+    penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[InversionStep]:
     """Minimise LPIPS + pixel MSE + identity + anchor for each photo [N, 3, S, S], first over W, then over W+.
 
     `start` [N, rows, w_dim], for example an encoder's answer, replaces w_avg. W begins at the mean of its rows; with
     `steps_w=0` W+ begins at `start` itself. views: the camera of each photo (see `perception.pose.views_of`), from the
-    front if left out; a flat generator has no other.
+    front if left out; a flat generator has no other. seen: what of pictures [N, 3, S, S] the loss looks at, in the same
+    shape; all of them if None. penalty: of codes [N, 1 or rows, w_dim], [N], added to their losses.
 
     Raises:
         GuideError: `start` has another shape, or a loss is not finite.
@@ -115,7 +118,7 @@ def inversion_steps(
     4 W+ rows differ
     """
     s = settings or InversionSettings()
-    objective = _PhotoLoss(generator, photos, s, perceptual, embedder, views)
+    objective = _PhotoLoss(generator, photos, s, perceptual, embedder, views, seen, penalty)
     ws = starting_codes(generator, photos, start)
     index, total = 0, s.steps_w + s.steps_w_plus
     for space in ("W", "W+"):
@@ -227,11 +230,14 @@ class _PhotoLoss:
         perceptual: LPIPS,
         embedder: Embedder,
         views: Sequence[View] | None,
+        seen: Callable[[Tensor], Tensor] | None,
+        penalty: Callable[[Tensor], Tensor] | None,
     ) -> None:
         self.generator, self.settings, self.views = generator, settings, views
         self.perceptual, self.embedder = perceptual, embedder
+        self.seen, self.penalty = seen or (lambda pictures: pictures), penalty
         with torch.no_grad():
-            photos = photos.to(generator.w_avg)
+            photos = self.seen(photos.to(generator.w_avg))
             self.photos = area_resized(photos, generator.resolution)
             self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
@@ -241,13 +247,14 @@ class _PhotoLoss:
         losses = []
         for part in self.generator.batches(len(code)):
             ws = code[part].expand(-1, self.generator.rows, -1)
-            image = self.generator.pictures(ws, self.views and self.views[part])
+            image = self.seen(self.generator.pictures(ws, self.views and self.views[part]))
             look = [features[part] for features in self.look]
             perceptual = self.perceptual.distance(self.perceptual.features(image), look)
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
             cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]
             woven = self.settings.grid * grid_difference(image, self.photos[part]) if self.settings.grid else 0
-            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings) + woven)
+            unlikely = self.penalty(code[part]) if self.penalty else 0
+            losses.append(inversion_loss(perceptual, pixel, cosine, way, self.settings) + woven + unlikely)
             losses[-1].sum().backward()
         return torch.cat(losses).detach()

@@ -9,6 +9,7 @@ from guide_lib.metrics.forgetting import (
     impostor_cosines,
     measure_forgetting,
     other_pictures,
+    rejection_threshold,
     yaw_views,
 )
 from guide_lib.metrics.identity import (
@@ -49,6 +50,7 @@ __all__ = [
     "perceptual_distance",
     "photo_features",
     "reconstruction",
+    "rejection_threshold",
     "render",
     "share_difference",
     "share_interval",

@@ -128,11 +128,29 @@ def acceptance_threshold(impostors: Tensor, rate: float = 1e-3) -> float:
     Traceback (most recent call last):
     ValueError: 10 scores cannot show a rate of 0.01; give at least 100
     """
-    if len(impostors) * rate < 1:
-        raise ValueError(f"{len(impostors)} scores cannot show a rate of {rate}; give at least {round(1 / rate)}")
+    _check_rate(len(impostors), rate)
     kept = int(len(impostors) * rate)
     highest = impostors.sort(descending=True).values
     return torch.nextafter(highest[kept], highest.new_tensor(float("inf"))).item()
+
+
+def rejection_threshold(genuine: Tensor, rate: float = 1 / 25) -> float:
+    """The largest cosine at which at most the share `rate` of the genuine scores [N] is rejected (score < it).
+
+    Raises:
+        ValueError: there are too few scores to see a share that small.
+
+    >>> threshold = rejection_threshold(torch.arange(10) / 10, rate=0.2)
+    >>> (torch.arange(10) / 10 < threshold).sum()         # 2 of 10
+    tensor(2)
+    """
+    _check_rate(len(genuine), rate)
+    return genuine.sort().values[int(len(genuine) * rate)].item()
+
+
+def _check_rate(scores: int, rate: float) -> None:
+    if scores * rate < 1:
+        raise ValueError(f"{scores} scores cannot show a rate of {rate}; give at least {round(1 / rate)}")
 
 
 def impostor_cosines(embeddings: Tensor, people: Tensor | None = None) -> Tensor:

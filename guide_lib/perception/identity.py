@@ -1,8 +1,9 @@
-"""Who is in the picture: one network for the loss and an independent one that judges.
+"""Who is in the picture: one network for the loss and independent ones that judge.
 
 `load_embedder("sface")` is differentiable and seen by the loss, `load_judge("dlib")` is only ever used to measure.
-The paper's track has two more, whose files are downloaded by hand: `load_embedder("arcface")`, its loss, and
-`load_judge("facenet")`.
+Beside them stand a second judge, `load_judge("edgeface")`, and the eyes of an attacker who was never told which
+recogniser the loss has, `load_embedder("mobilefacenet")`. The paper's track has two more, whose files are downloaded by
+hand: `load_embedder("arcface")`, its loss, and `load_judge("facenet")`.
 
 SFace: Zhong et al. 2021, a MobileFaceNet-like network on 112 px. dlib: King 2017, a ResNet with 29 convolutions on
 150 px.
@@ -20,13 +21,15 @@ from guide_lib.errors import GuideError
 from guide_lib.generators.alignment import similarity_transform
 from guide_lib.perception.crops import area_resized, fixed_crop, rescale_input
 from guide_lib.perception.detection import find_landmarks
+from guide_lib.perception.edgeface import EdgeFace
+from guide_lib.perception.mobilefacenet import MobileFaceNet
 from guide_lib.perception.recognisers import load_network
 from guide_lib.runtime import full_precision, picture_layout
 
 FFHQ_SIZE = 512  # px, the picture for which the constant crops below are written
 
-# Where MTCNN's five points go on SFace's 112 px input (the standard ArcFace template), and the constant crop
-# that replaces the detector on FFHQ-aligned pictures.
+# Where MTCNN's five points go on a 112 px input (the standard ArcFace template, of SFace, EdgeFace and MobileFaceNet),
+# and the constant crop that replaces the detector on FFHQ-aligned pictures.
 SFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
@@ -231,36 +234,48 @@ class ArcFaceEmbedder(Embedder):
         return self.embed_crops(area_resized(cut, self.network.size))
 
 
+EMBEDDERS, JUDGES = ("sface", "mobilefacenet", "arcface"), ("dlib", "edgeface", "facenet")
+
+
 def load_embedder(name: str = "sface", device: torch.device | str | None = None) -> Embedder:
-    """The recogniser of the loss: "sface" or "arcface". Raises GuideError for an unknown name or a missing file.
+    """A recogniser with gradients: "sface" and "arcface", of the losses, or "mobilefacenet", an attacker's.
+
+    GuideError: unknown name, missing file.
 
     >>> load_embedder("dlib")                             # a judge is never in a loss
     Traceback (most recent call last):
-    guide_lib.errors.GuideError: There is no identity embedder named 'dlib'; choose one of: sface, arcface.
+    guide_lib.errors.GuideError: There is no identity embedder named 'dlib'; choose one of: sface, mobilefacenet,
+    arcface.
     """
-    _check_name(name, ("sface", "arcface"), "identity embedder")
+    _check_name(name, EMBEDDERS, "identity embedder")
     if name == "arcface":
         network = load_network("arcface-ir-se50")
         return ArcFaceEmbedder(name, network, ARCFACE_CROP, SFACE_TEMPLATE).to(device)
-    network = SFace()
-    network.load_state_dict(load_file(fetch("sface")))
-    embedder = Embedder("sface", network.eval().fold_batch_norms(), SFACE_CROP, SFACE_TEMPLATE)
+    network = _fetched(SFace() if name == "sface" else MobileFaceNet(), name).fold_batch_norms()
+    embedder = Embedder(name, network, SFACE_CROP, SFACE_TEMPLATE)
     return embedder.to(device, memory_format=picture_layout(torch.device(device or "cpu")))
 
 
 def load_judge(name: str = "dlib", device: torch.device | str | None = None, centred: bool = True) -> Embedder:
-    """The recogniser of the metrics, never of a loss: "dlib" or "facenet". GuideError: unknown name, missing file.
+    """A recogniser of the metrics, never of a loss: "dlib", "edgeface" or "facenet".
 
     dlib's raw cosine between strangers is about 0.85, so the mean embedding of 1,024 generated faces is
-    subtracted (data/recipes/judge_centre.py); `centred=False` gives the raw vectors.
+    subtracted (data/recipes/judge_centre.py); `centred=False` gives the raw vectors. EdgeFace's strangers are near 0
+    as they are. GuideError: unknown name, missing file.
     """
-    _check_name(name, ("dlib", "facenet"), "identity judge")
+    _check_name(name, JUDGES, "identity judge")
     if name == "facenet":
         return Embedder(name, load_network("facenet-vggface2"), FACENET_CROP, FACENET_TEMPLATE).to(device)
-    network = DlibResNet()
-    network.load_state_dict(load_file(fetch("dlib-resnet")))
+    if name == "edgeface":
+        return Embedder(name, _fetched(EdgeFace(), "edgeface"), SFACE_CROP, SFACE_TEMPLATE).to(device)
     centre = load_file(shipped("judge-dlib-centre.safetensors"))["centre"] if centred else None
-    return Embedder("dlib", network, DLIB_CROP, DLIB_TEMPLATE, centre).to(device)
+    return Embedder(name, _fetched(DlibResNet(), "dlib-resnet"), DLIB_CROP, DLIB_TEMPLATE, centre).to(device)
+
+
+def _fetched(network: nn.Module, asset: str) -> nn.Module:
+    """The network with the numbers of an asset, which is fetched once."""
+    network.load_state_dict(load_file(fetch(asset)))
+    return network.eval()
 
 
 def _check_name(name: str, known: tuple[str, ...], what: str) -> None:

@@ -14,8 +14,10 @@ with their settings.
 
 from guide_lib.readers.common import Arrays
 from guide_lib.readers.dlib import dlib_resnet
+from guide_lib.readers.edgeface import edgeface
 from guide_lib.readers.flat import safetensors_facts, safetensors_file
 from guide_lib.readers.foreign import diagnosis
+from guide_lib.readers.mobilefacenet import mobilefacenet
 from guide_lib.readers.mobilestylegan import mobilestylegan_from_ir
 from guide_lib.readers.modules import StoredNetwork
 from guide_lib.readers.nvidia import nvidia_generator
@@ -33,9 +35,11 @@ __all__ = [
     "dequantise_blocks",
     "diagnosis",
     "dlib_resnet",
+    "edgeface",
     "inception",
     "is_torch_file",
     "lpips_backbone",
+    "mobilefacenet",
     "mobilestylegan_from_ir",
     "nvidia_generator",
     "openvino_constants",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from guide_lib.readers.common import Arrays, expect, refuse
+from guide_lib.readers.onnx_graph import GRAPH_ERRORS, attributes, load_graph, stored_constants
 
 _FORMAT = "SFace ONNX"
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
@@ -33,35 +34,14 @@ def dequantise_blocks(quantised: np.ndarray, scale: np.ndarray, zero: np.ndarray
     return (quantised.astype(np.float32) - zero.astype(np.float32)) * scale
 
 
-def _attributes(node: Any) -> dict[str, Any]:
-    from onnx import helper
-
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _load_graph(content: bytes) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        graph = onnx.load_model_from_string(content).graph
-    except DecodeError as error:
-        refuse(_FORMAT, f"it is damaged: {error}")
-    external = any(tensor.external_data or tensor.data_location for tensor in graph.initializer)
-    expect(not external, _FORMAT, "its weights lie in another file")
-    return graph
-
-
 def _constants(graph: Any) -> Arrays:
     """Every constant of the graph by name, after dequantisation and reshaping."""
-    from onnx import numpy_helper
-
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values = stored_constants(graph)
     held, made = sum(array.nbytes for array in values.values()), 0
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and all(name in values for name in node.input):
             quantised, scale, zero = (values[name] for name in node.input)
-            values[node.output[0]] = dequantise_blocks(quantised, scale, zero, _attributes(node).get("axis", 1))
+            values[node.output[0]] = dequantise_blocks(quantised, scale, zero, attributes(node).get("axis", 1))
             made += values[node.output[0]].nbytes
             expect(made <= 4 * held, _FORMAT, "its weights are used twice")  # from 8 to 32 bits
         elif node.op_type == "Reshape" and all(name in values for name in node.input):
@@ -81,7 +61,7 @@ def _named(node: Any, names: tuple[str, ...], values: Arrays) -> Arrays:
 
 def _layer(node: Any, values: Arrays) -> Arrays:
     """The parameters of one layer, after a check of the settings that the network code takes for granted."""
-    settings = _attributes(node)
+    settings = attributes(node)
     if node.op_type == "Conv":
         tensors = _named(node, ("weight",), values)
         weight = tensors[f"{node.name}.weight"]
@@ -148,6 +128,6 @@ def sface(content: bytes) -> Arrays:
       [128] (epsilon 2e-5). The output is not normalised.
     """
     try:
-        return _read_graph(_load_graph(content))
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        return _read_graph(load_graph(content, _FORMAT))
+    except GRAPH_ERRORS as error:
         refuse(_FORMAT, f"it is damaged: {error!r}")

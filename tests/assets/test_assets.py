@@ -506,6 +506,7 @@ def test_altered_or_missing_shipped_file_is_a_sentence(package: Path) -> None:
 
 def test_registry_is_complete_and_honest() -> None:
     names = {"mobilestylegan-ffhq", "sface", "dlib-resnet", "lpips-alex", "lpips-vgg", "orl-faces", "inception-fid"}
+    names |= {"edgeface", "mobilefacenet"}
     assert set(assets.ASSETS) == names
     for name, asset in assets.ASSETS.items():
         assert asset.name == name and asset.archive.endswith((".whl", ".tar.gz")) and asset.version in asset.archive

@@ -66,7 +66,7 @@ FAULTS = {
         "test_networks",
     ),
     "the distances of an attack stay on the CPU": (
-        "attacks.py",
+        "attacks/neighbours.py",
         "torch.full((count,), distance).to(w_u)",
         "torch.full((count,), distance)",
         "test_pipelines",

@@ -1,4 +1,4 @@
-"""The two recognisers: parity with their original runtimes, ORL pairs, crops and gradients."""
+"""The recognisers: parity with their original runtimes, ORL pairs, crops and gradients."""
 
 import zipfile
 from pathlib import Path
@@ -25,6 +25,15 @@ DLIB_DESCRIPTOR = (
 )
 DLIB_NORM = 1.4412870
 
+# facesdk 0.0.8's own network on rows 60:172 and columns 170:282 of portrait.png: the same of its 128 numbers.
+MOBILEFACENET_NUMBERS = (
+    *(2.350447, -1.967767, 2.962996, 1.203765, 0.633454, -0.288309, -1.057227, 0.053643),
+    *(1.880934, -1.491886, -0.932901, -0.953952, 0.766121, -3.097640, -1.036571, -0.796031),
+)
+MOBILEFACENET_NORM = 13.774410
+
+RECOGNISERS = ("embedder", "judge", "second_judge", "attacker")
+
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
@@ -34,6 +43,16 @@ def embedder() -> Embedder:
 @pytest.fixture(scope="module")
 def judge() -> Embedder:
     return load_judge()
+
+
+@pytest.fixture(scope="module")
+def second_judge() -> Embedder:
+    return load_judge("edgeface")
+
+
+@pytest.fixture(scope="module")
+def attacker() -> Embedder:
+    return load_embedder("mobilefacenet")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +79,7 @@ def auc(embeddings: torch.Tensor, people: np.ndarray) -> float:
     return mannwhitneyu(own, others).statistic / (len(own) * len(others))
 
 
-@pytest.mark.parametrize("name", ["embedder", "judge"])
+@pytest.mark.parametrize("name", RECOGNISERS)
 def test_tells_real_people_apart(name: str, orl: tuple, request: pytest.FixtureRequest) -> None:
     images, people = orl
     network: Embedder = request.getfixturevalue(name)
@@ -84,6 +103,12 @@ def test_centring_separates_strangers(judge: Embedder, orl: tuple) -> None:
     assert (centred @ centred.T)[off_diagonal].mean() < 0.4
 
 
+def test_edgefaces_strangers_need_no_centre(second_judge: Embedder, orl: tuple) -> None:
+    embeddings = second_judge.embed(orl[0][::4])
+    assert second_judge.centre is None
+    assert (embeddings @ embeddings.T)[~torch.eye(14, dtype=torch.bool)].mean().abs() < 0.2
+
+
 def test_prelu_is_pytorchs_with_both_gradients() -> None:
     x, weight = torch.randn(2, 5, 4, 4), torch.rand(5)
     results = []
@@ -96,16 +121,34 @@ def test_prelu_is_pytorchs_with_both_gradients() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_sface_equals_the_onnx_reference(embedder: Embedder) -> None:
+def onnx_reference(name: str, inputs: dict[str, np.ndarray]) -> torch.Tensor:
+    """What ONNX's own interpreter makes of the file as it lies in the archive."""
     onnx, reference = pytest.importorskip("onnx"), pytest.importorskip("onnx.reference")
-    fetch("sface")
-    with zipfile.ZipFile(cache_dir() / "archives" / ASSETS["sface"].archive) as archive:
-        (member,) = ASSETS["sface"].members
+    fetch(name)
+    with zipfile.ZipFile(cache_dir() / "archives" / ASSETS[name].archive) as archive:
+        (member,) = ASSETS[name].members
         model = onnx.load_model_from_string(archive.read(member))
+    return torch.from_numpy(reference.ReferenceEvaluator(model).run(None, inputs)[0])
+
+
+def test_sface_equals_the_onnx_reference(embedder: Embedder) -> None:
     crop = portrait(left=170, top=60, size=112)
-    levels = ((crop + 1) * 127.5).numpy()
-    expected = torch.from_numpy(reference.ReferenceEvaluator(model).run(None, {"data": levels})[0])
+    expected = onnx_reference("sface", {"data": ((crop + 1) * 127.5).numpy()})
     assert (embedder.embed_crops(crop) - F.normalize(expected, dim=1)).abs().max() < 1e-5
+
+
+def test_edgeface_equals_the_onnx_reference(second_judge: Embedder) -> None:
+    crop = portrait(left=170, top=60, size=112)
+    expected = onnx_reference("edgeface", {"data": crop.numpy()})
+    found = second_judge.network(torch.cat([crop.flip(3), crop]))[1:]  # and what else is in the batch has no say
+    assert expected.norm() > 1
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+def test_mobilefacenet_equals_its_packages_network(attacker: Embedder) -> None:
+    numbers = attacker.network(portrait(left=170, top=60, size=112))[0]
+    torch.testing.assert_close(numbers[:16], torch.tensor(MOBILEFACENET_NUMBERS), atol=2e-5, rtol=0)
+    assert numbers.norm().item() == pytest.approx(MOBILEFACENET_NORM, abs=1e-4)
 
 
 def test_dlib_network_equals_dlib(judge: Embedder) -> None:
@@ -131,7 +174,7 @@ def aligned() -> torch.Tensor:
     return align(load_photo(shipped(PORTRAIT)), size=1024)
 
 
-@pytest.mark.parametrize("name", ["embedder", "judge"])
+@pytest.mark.parametrize("name", RECOGNISERS)
 def test_constant_crop_agrees_with_the_detector_at_any_size(
     name: str, aligned: torch.Tensor, request: pytest.FixtureRequest
 ) -> None:
@@ -153,9 +196,10 @@ def test_without_a_face_the_constant_crop_is_used(embedder: Embedder, aligned: t
     assert torch.allclose(embeddings[:1], embedder.embed(images[:1]), atol=1e-5)
 
 
-def test_gradient_is_a_finite_difference(aligned: torch.Tensor, rng: torch.Generator) -> None:
-    """In float64 through the crop and SFace; the step is short because PReLU has kinks."""
-    embedder = load_embedder().double()
+@pytest.mark.parametrize("name", ["sface", "mobilefacenet"])
+def test_gradient_is_a_finite_difference(name: str, aligned: torch.Tensor, rng: torch.Generator) -> None:
+    """In float64 through the crop and the network; the step is short because activations have kinks."""
+    embedder = load_embedder(name).double()
     image = F.interpolate(aligned, size=128, mode="area").double().requires_grad_()
     direction = torch.randn(image.shape, generator=rng, dtype=torch.float64)
     goal = F.normalize(torch.randn(128, generator=rng, dtype=torch.float64), dim=0)
@@ -170,8 +214,8 @@ def test_gradient_is_a_finite_difference(aligned: torch.Tensor, rng: torch.Gener
     assert torch.allclose(slope, (ends[0] - ends[1]) / 2e-8, rtol=1e-3)
 
 
-def test_frozen(embedder: Embedder, judge: Embedder) -> None:
-    for network in (embedder, judge):
+def test_frozen(embedder: Embedder, judge: Embedder, second_judge: Embedder, attacker: Embedder) -> None:
+    for network in (embedder, judge, second_judge, attacker):
         assert not any(parameter.requires_grad for parameter in network.parameters())
         assert not any(module.training for module in network.train().modules())
 
@@ -183,9 +227,9 @@ def test_identity_cosine(rng: torch.Generator) -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(GuideError, match="choose one of: sface, arcface"):
+    with pytest.raises(GuideError, match="choose one of: sface, mobilefacenet, arcface"):
         load_embedder("magface")
-    with pytest.raises(GuideError, match="choose one of: dlib"):
+    with pytest.raises(GuideError, match="choose one of: dlib, edgeface"):
         load_judge("sface")
 
 

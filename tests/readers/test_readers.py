@@ -373,6 +373,109 @@ def test_changed_sface_is_refused() -> None:
             readers.sface(damaged)
 
 
+# --- EdgeFace and MobileFaceNet ---
+
+
+def edgeface_with(change) -> bytes:
+    """The released graph after a change of it."""
+    import onnx
+
+    model = onnx.load_model_from_string(original("edgeface")[0])
+    change(model.graph)
+    return model.SerializeToString()
+
+
+def constant(graph, name: str):
+    return next(tensor for tensor in graph.initializer if tensor.name == name)
+
+
+def node(graph, name: str):
+    return next(node for node in graph.node if node.name == name)
+
+
+def attribute(graph, name: str, setting: str):
+    return next(a for a in node(graph, name).attribute if a.name == setting)
+
+
+MLP = "/model/stages/stages.0/blocks/blocks.0/mlp"
+STEM, DEPTHWISE = "/model/stem/stem.0/Conv", "/model/stages/stages.2/blocks/blocks.4/conv_dw/Conv"
+CHANGED_EDGEFACE = {
+    "a wider step": (lambda g: attribute(g, STEM, "strides").ints.__setitem__(0, 2), "set otherwise"),
+    "no edge": (lambda g: attribute(g, DEPTHWISE, "pads").ints.__setitem__(3, 0), "set otherwise"),
+    "one group": (lambda g: setattr(attribute(g, DEPTHWISE, "group"), "i", 1), "set otherwise"),
+    "holes": (lambda g: attribute(g, DEPTHWISE, "dilations").ints.__setitem__(0, 2), "set otherwise"),
+    "another epsilon": (
+        lambda g: constant(g, "/model/stem/stem.1/Constant_1_output_0").__setattr__(
+            "raw_data", np.float32(1e-5).tobytes()
+        ),
+        "has the number",
+    ),
+    "another activation": (lambda g: setattr(node(g, f"{MLP}/act/Erf"), "op_type", "Tanh"), "it has a Tanh layer"),
+    "a missing weight": (lambda g: g.initializer.remove(constant(g, "model.head.norm.bias")), "are not EdgeFace-S's"),
+    "a weight under another name": (
+        lambda g: setattr(node(g, f"{MLP}/fc1/linear1/MatMul"), "name", "/model/fc/linear1/MatMul"),
+        "are not EdgeFace-S's",
+    ),
+    "a product the other way": (lambda g: setattr(attribute(g, "/model/fc/linear2/Gemm", "transB"), "i", 0), "product"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHANGED_EDGEFACE)
+def test_changed_edgeface_is_refused(kind: str) -> None:
+    change, sentence = CHANGED_EDGEFACE[kind]
+    with pytest.raises(GuideError, match=f"EdgeFace.*{sentence}"):
+        readers.edgeface(edgeface_with(change))
+
+
+def test_damaged_edgeface_is_refused() -> None:
+    content = original("edgeface")[0]
+    for damaged in (content[: len(content) // 2], b"not onnx", b"", original("sface")[0]):
+        with pytest.raises(GuideError, match="EdgeFace"):
+            readers.edgeface(damaged)
+
+
+def test_mobilefacenet_is_read_as_pytorch_reads_it() -> None:
+    """Nothing is lost: every number of the file that is no counter is there once."""
+    import torch
+
+    (content,) = original("mobilefacenet")
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    tensors = converted("mobilefacenet")
+    numbers = [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
+    assert len(tensors) == len(numbers)
+    assert sorted(float(array.sum()) for array in tensors.values()) == pytest.approx(
+        sorted(tensor.sum().item() for tensor in numbers), rel=1e-4, abs=1e-3
+    )
+    for ours, theirs in (
+        ("stem.conv.weight", "conv1.0.weight"),
+        ("pointwise.norm.running_var", "dw_conv.bn2.running_var"),
+        ("bottlenecks.12.project.conv.weight", "features.12.conv.2.weight"),
+        ("numbers.conv.bias", "conv3.bias"),
+    ):
+        np.testing.assert_array_equal(tensors[ours], state[theirs].numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("conv3.bias", None, "conv3.bias is missing"),
+        ("features.5.conv.0.0.weight", (128, 64, 1, 1), "features.5.conv.0.0.weight is missing or has another shape"),
+        ("classifier.weight", (10, 128), "it has classifier.weight"),
+    ],
+)
+def test_another_network_than_mobilefacenet_is_refused(name: str, shape: tuple | None, sentence: str) -> None:
+    import torch
+
+    state = torch.load(io.BytesIO(original("mobilefacenet")[0]), map_location="cpu", weights_only=True)
+    state.pop(name, None)
+    if shape:
+        state[name] = torch.zeros(shape)
+    file = io.BytesIO()
+    torch.save(state, file)
+    with pytest.raises(GuideError, match=f"MobileFaceNet.*{re.escape(sentence)}"):
+        readers.mobilefacenet(file.getvalue())
+
+
 # --- ORL faces ---
 
 
@@ -422,12 +525,14 @@ def test_incomplete_orl_is_refused() -> None:
 
 
 @settings(max_examples=150)
-@given(st.binary(max_size=200), st.integers(0, 5))
+@given(st.binary(max_size=200), st.integers(0, 7))
 def test_random_bytes_never_do_more_than_raise_guide_error(content: bytes, which: int) -> None:
     read = (
         readers.array_pickle,
         readers.dlib_resnet,
         readers.sface,
+        readers.edgeface,
+        readers.mobilefacenet,
         readers.read_pgm,
         lambda b: readers.openvino_constants(b, b),
         lambda b: readers.lpips_backbone(b, "alex"),
