@@ -4,7 +4,7 @@
 
 targets: of the adults among seeds 100 to 163, for UFO's opposite and for a natural face, the share whose apparent sex
 is read on the other side of the mean face than before, and by how many standard deviations the readings of childhood
-and old age change. UFO's line turns every linear reading round, so that share must be 1; the other is what a search keeps.
+and old age change. UFO's line turns every linear reading round, so that its share must be 1; a search may keep them.
 erased: the *random* people of the main table, GUIDE's columns by their apparent sex.
 
 Apparent: the readings (`load_attributes`) were fitted to one viewer's impressions of drawn faces; nobody was asked.

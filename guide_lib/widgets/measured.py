@@ -93,7 +93,8 @@ class LossMixer(Explorer):
         return total.index(min(total))
 
     def picture(self) -> Image.Image:
-        weighted = {k: [self.controls[k].value * v for v in values] for k, values in self.losses.items()}
+        weights = {name: control.value for name, control in self.controls.items()}
+        weighted = {f"{weights[k]:g} x {k}": [weights[k] * v for v in values] for k, values in self.losses.items()}
         lines = {**weighted, "total": self.total()}
         faces = image_grid([self.faces[self.best()]], None, self.labels, tile=160)
         width = max(faces.width, 560)

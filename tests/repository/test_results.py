@@ -158,6 +158,21 @@ def test_what_each_setting_is_said_to_do_is_what_was_measured():
     assert "only the last interval leaves out 0" in text
 
 
+def test_what_targets_do_to_apparent_sex_and_age_is_what_was_measured():
+    found, text = stored("groups"), sentences(RESULTS_PAGE)
+    assert f"out of the latents of {found['adults']} generated adults" in text
+    for line, name in (("UFO", "ufo"), ("a natural face", "natural")):
+        row = found["targets"][name]
+        figures = f"{row['sex_flipped']:.0%} | {row['old_changed']:.1f} | {row['child_changed']:.1f}".replace("%", " %")
+        assert f"| {line} | {figures} |" in page(RESULTS_PAGE)
+    man, woman = (found["erased"][name] for name in ("man", "woman"))
+    assert man["people"] == woman["people"] == 8
+    said = [f"{man[key][0]:.2f} and {woman[key][0]:.2f}" for key in ("id", "retention_min")]
+    assert f"ID {said[0]}, lowest of the others {said[1]} for those read as men and as women" in text
+    for key in ("id", "id_others", "retention", "retention_min"):
+        assert max(man[key][1], woman[key][1]) < min(man[key][2], woman[key][2]), key  # they overlap
+
+
 def test_what_the_fast_paths_change_is_what_was_measured():
     rows, text = rows_of("shortcuts"), sentences(SPEED)
     for first, second in (("GUIDE", "GUIDE in single precision"), ("GUIDE by styles", "GUIDE")):
