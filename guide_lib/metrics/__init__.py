@@ -13,7 +13,6 @@ from guide_lib.metrics.forgetting import (
     yaw_views,
 )
 from guide_lib.metrics.identity import (
-    ACCEPTANCE,
     Reconstruction,
     Report,
     accept_rates,
@@ -25,6 +24,7 @@ from guide_lib.metrics.identity import (
 )
 from guide_lib.metrics.intervals import Interval, bootstrap_mean, mean_interval, share_difference, share_interval
 from guide_lib.metrics.quality import strangeness, weave
+from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT, THRESHOLDS, Thresholds, thresholds_of
 
 __all__ = [
     "ACCEPTANCE",
@@ -33,6 +33,9 @@ __all__ = [
     "Metric",
     "Reconstruction",
     "Report",
+    "STRICT",
+    "THRESHOLDS",
+    "Thresholds",
     "YAWS",
     "accept_rates",
     "acceptance_threshold",
@@ -55,6 +58,7 @@ __all__ = [
     "share_difference",
     "share_interval",
     "strangeness",
+    "thresholds_of",
     "weave",
     "yaw_views",
 ]

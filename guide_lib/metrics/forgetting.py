@@ -20,7 +20,8 @@ from torch import Tensor
 
 from guide_lib.generators import Generator
 from guide_lib.generators.directions import move
-from guide_lib.metrics.identity import ACCEPTANCE, identity_similarity, render
+from guide_lib.metrics.identity import identity_similarity, render
+from guide_lib.metrics.thresholds import ACCEPTANCE
 from guide_lib.perception.identity import Embedder
 
 YAWS = tuple(range(-15, 16, 3))  # degrees, the 11 views of the paper's ID

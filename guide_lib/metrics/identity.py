@@ -18,13 +18,11 @@ from torch import Tensor
 
 from guide_lib.generators import Generator, View
 from guide_lib.metrics.quality import strangeness, weave
+from guide_lib.metrics.thresholds import ACCEPTANCE
 from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 
 BATCH = 4  # pictures rendered at a time: bounds memory, not the number of people
-# The judge's cosine that one in a thousand pairs of different generated people exceeds
-# (data/recipes/judge_threshold.py; data/results/judge_threshold.json).
-ACCEPTANCE = 0.716
 USUAL = 0.95  # of the generator's own pictures are woven less than `Report.weave_own`
 
 

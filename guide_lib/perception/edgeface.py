@@ -38,7 +38,12 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return _channels_second(super().forward(x.permute(0, 2, 3, 1)))
+
+
+def _channels_second(x: Tensor) -> Tensor:
+    """[N, H, W, C] -> [N, C, H, W], also in memory: Apple's GPU has convolved other layouts wrongly."""
+    return x.permute(0, 3, 1, 2).contiguous()
 
 
 class Mixer(nn.Module):
@@ -59,7 +64,7 @@ class Mixer(nn.Module):
     def mixed(self, x: Tensor, hidden: Tensor) -> Tensor:
         """The block's output."""
         change = self.gamma * self.mlp(self.norm(hidden.permute(0, 2, 3, 1)))
-        return x + change.permute(0, 3, 1, 2)
+        return x + _channels_second(change)
 
 
 class ConvolutionBlock(Mixer):

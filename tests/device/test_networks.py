@@ -38,6 +38,12 @@ from guide_lib.runtime import mixed_precision
 
 CPU = torch.device("cpu")
 CARD = 2e-3  # relative, of a real card, whose convolutions keep 10 bits; a pretended one gives the CPU's own
+RECOGNISERS = [
+    (load_embedder, "sface"),
+    (load_embedder, "mobilefacenet"),
+    (load_judge, "dlib"),
+    (load_judge, "edgeface"),
+]
 HALF = 0.1  # of what CUDA computes in half precision
 
 
@@ -182,8 +188,8 @@ def test_the_layout_is_what_the_device_wants(seen):
         generator = load_generator(resolution=size, device=seen.device)
         generator.student().picture(generator.sample(1, seeded())).sum().backward()
     generator.picture(load_encoder(seen.device)(pictures().to(seen.device)))
-    for network in (load_embedder(device=seen.device).embed, load_judge(device=seen.device).embed):
-        network(pictures().to(seen.device)).sum()
+    for load, name in RECOGNISERS:
+        load(name, seen.device).embed(pictures().to(seen.device)).sum()
     load_inception(seen.device)(pictures())
     found = +seen.channels_last
     assert bool(found) == (seen.device.type == "cuda"), found
@@ -198,10 +204,10 @@ def test_lpips_is_there(net, device):
     assert_same_there(device, load_lpips(net), pictures(1, 64), answer=lambda lpips, x: lpips(x, other.to(x.device)))
 
 
-@pytest.mark.parametrize("make", [load_embedder, load_judge])
-def test_embedders_give_the_same_vectors_there(make, device):
+@pytest.mark.parametrize(("load", "name"), RECOGNISERS)
+def test_embedders_give_the_same_vectors_there(load, name, device):
     """Twice: the second time with what was kept from the first."""
-    embedder = make()
+    embedder = load(name)
     for _ in range(2):
         assert_same_there(device, embedder, pictures(), answer=lambda net, x: net.embed(x)[:, :9])
 
