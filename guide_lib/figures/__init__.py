@@ -1,6 +1,6 @@
 """Everything that draws: grids of pictures, the before/after figure, curves (PIL and matplotlib, no widgets)."""
 
-from guide_lib.figures.charts import DOUBTFUL, LEVELS, curves, histogram, intervals
+from guide_lib.figures.charts import LEVELS, curves, histogram, intervals
 from guide_lib.figures.plots import (
     LossPoint,
     Picture,
@@ -16,7 +16,6 @@ from guide_lib.figures.plots import (
 )
 
 __all__ = [
-    "DOUBTFUL",
     "LEVELS",
     "LossPoint",
     "Picture",

@@ -17,8 +17,8 @@ from PIL import Image
 from guide_lib.figures.layout import QUIET
 from guide_lib.figures.letters import fitted, font_of_size, load_matplotlib, readable
 from guide_lib.metrics.columns import METRICS
-from guide_lib.metrics.identity import ACCEPTANCE
 from guide_lib.metrics.intervals import Interval
+from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours.
 STYLES = (("#d55e00", "--"), ("#0072b2", "-."), ("#009e73", ":"), ("#000000", "-"), ("#cc79a7", "-"))
 
-# The judge's two thresholds (data/results/judge_threshold.json): from the upper one on a cosine is accepted; under the
-# lower one, which rejects 4 % of the pairs of one real person, a person counts as not recognised; between, as doubtful.
-DOUBTFUL = 0.637
-LEVELS = {"accepted": ACCEPTANCE, "doubtful": DOUBTFUL}
+# From the upper one on the judge accepts a person, under the lower one nobody is recognised; between lies doubt.
+LEVELS = {"accepted": ACCEPTANCE, "strict": STRICT}
 
 
 def blank_chart(width: int, height: int) -> tuple[Figure, Axes]:
