@@ -435,3 +435,10 @@ def test_a_drawn_view_says_what_was_measured_in_its_picture() -> None:
     assert view.state() == "Seed 2. Cosine 0.2."
     view.set(seed=5)
     assert view.state() == "Seed 5. Cosine 0.5." and "Cosine 0.5" in view.text.value
+
+
+def test_what_a_stored_notebook_keeps_of_a_run_has_no_clock() -> None:
+    board = dashboard()
+    board.show(FakeStep(5))
+    stored = board._repr_mimebundle_()["text/plain"]
+    assert stored == "Unlearning: step 5 of 20; local loss 0.500, total loss 1.250." and "s so far" in board.state()
