@@ -1,4 +1,4 @@
-"""The command line: `guide unlearn | invert | compare | evaluate | report | ...`, the same as `python -m guide_lib`."""
+"""The command line: `guide unlearn | invert | compare | evaluate | attack | ...`, the same as `python -m guide_lib`."""
 
 from __future__ import annotations
 

@@ -346,3 +346,23 @@ def test_everybody_in_a_folder_is_forgotten_and_one_is_taken_back(tiny_networks,
     assert main(["undo", "ada", *out]) == 0 and "forgotten: ben\n" in capsys.readouterr().out
     one = load_file(tmp_path / "run" / "student.safetensors")
     assert any(not torch.equal(both[name], one[name]) for name in both)
+
+
+def test_a_run_is_attacked_by_name_and_the_numbers_are_in_its_folder(tiny_networks, tmp_path, capsys, refused):
+    assert main(["unlearn", "--person", "1", "--steps", "2", "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    for name, words in {
+        "search": "space W+, best ",
+        "half photo": "space W, best ",
+        "search beside": "of excess, space W, excess ",
+        "mixing": "kept coarse, rows ",
+        "relearn beside": "of control, steps ",
+        "fingerprint": "rank ",
+    }.items():
+        assert main(["attack", name, "--out", str(tmp_path / "run")]) == 0
+        assert words in capsys.readouterr().out
+        stored = json.loads((tmp_path / "run" / f"attack-{name.replace(' ', '_')}.json").read_text())
+        assert stored["attack"] == name and stored["found"]
+    assert main(["attack", "search", "--attacker", "reflected", "--out", str(tmp_path / "run")]) == 0
+    assert "There is no attack 'magic'; choose one of: search" in refused("attack", "magic", "--out", tmp_path / "run")
+    assert "There is no folder at" in refused("attack", "search", "--out", tmp_path / "none")

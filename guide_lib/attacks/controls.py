@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -93,7 +94,10 @@ def search_beside(
     return Beside(attack, untouched, search(others, attacker, equipment, **options))
 
 
-def strangers_of(generator: Generator, count: int = STRANGERS) -> Tensor:
-    """Pictures of `count` people whom nobody erases [count, 3, S, S]; for real photos let strangers be real, too."""
-    rng = torch.Generator().manual_seed(STRANGER_SEED)
+def strangers_of(generator: Generator, count: int = STRANGERS, name: str = "") -> Tensor:
+    """Pictures of `count` people whom nobody erases [count, 3, S, S]; for real photos let strangers be real, too.
+
+    name: of the erased person; each has strangers of their own.
+    """
+    rng = torch.Generator().manual_seed(STRANGER_SEED + crc32(name.encode(errors="surrogateescape")))
     return render(generator, generator.sample(count, rng, 0.7))

@@ -65,7 +65,7 @@ class Attacker:
     settings: InversionSettings = field(default_factory=lambda: InversionSettings(steps_w=80, steps_w_plus=80))
 
 
-# Seconds of one thread at 128 px, in docs/protocol.md.
+# What a step costs is in docs/protocol.md.
 ATTACKERS = {
     "own": Attacker(settings=InversionSettings(steps_w=80, steps_w_plus=60)),  # that of the stored tables
     "independent": Attacker("random", "vgg", "mobilefacenet", starts=2, seed=1),

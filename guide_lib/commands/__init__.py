@@ -16,6 +16,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], Callable[[argparse.Argument
     photos.invert: photos.invert_options,
     measuring.compare: measuring.compare_options,
     measuring.evaluate: measuring.evaluate_options,
+    measuring.attack: measuring.attack_options,
     measuring.report: measuring.report_options,
     networks.assets: networks.assets_options,
     networks.convert: networks.convert_options,

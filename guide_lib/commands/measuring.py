@@ -1,8 +1,9 @@
-"""Methods side by side, attacks, and a page of what came out: `guide compare | evaluate | report`."""
+"""Methods side by side, attacks, and a page of what came out: `guide compare | evaluate | attack | report`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from guide_lib.commands.options import given, network_options, number, opened, precision, precision_option
 from guide_lib.errors import GuideError
@@ -75,6 +76,39 @@ def evaluate_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=number(0), help="seed of the random draws of the runs (default 0)")
     precision_option(sub)
     network_options(sub, "runs/evaluate")
+
+
+def attack(args: argparse.Namespace) -> None:
+    """Try to bring the person back whom `unlearn` has erased; attack-NAME.json in the folder of that run has it all."""
+    from guide_lib.experiment import run_folder
+    from guide_lib.files import file_stem, write_json
+    from guide_lib.session import Session
+    from guide_lib.session.attacking import ATTACKS, facts_of
+
+    if args.name not in ATTACKS:
+        raise GuideError(f"There is no attack '{args.name}'; choose one of: {', '.join(ATTACKS)}.")
+    if not args.out.is_dir():
+        raise GuideError(f"There is no folder at {args.out}; name that of the run with --out.")
+    with run_folder(args.out) as folder:
+        found = Session.load(folder, args.device).attack(args.name, **given(args, "attacker"))
+        facts = facts_of(found)
+        write_json(folder / f"attack-{file_stem(args.name)}.json", {"attack": args.name, "found": facts})
+    for line in facts:
+        print(", ".join(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}"
+                        for key, value in line.items() if not isinstance(value, list | dict)))  # fmt: skip
+
+
+def attack_options(sub: argparse.ArgumentParser) -> None:
+    """What `attack` takes."""
+    sub.add_argument(
+        "name", help="search, 'search beside', 'half photo', mixing, 'relearn beside' ...; another lists all"
+    )
+    sub.add_argument(
+        "--attacker", help="of a search: own, independent, encoder, reflected, likely or half (default own)"
+    )
+    sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
+    text = "the run's folder (default runs/demo)"
+    sub.add_argument("--out", type=typed_path, default=Path("runs/demo"), help=text)
 
 
 def report(args: argparse.Namespace) -> None:

@@ -1,11 +1,14 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
+from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.report import write_report
 from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, people_of
 
 __all__ = [
+    "AttackTable",
     "METHODS",
     "Measures",
     "SCENARIOS",
@@ -15,6 +18,7 @@ __all__ = [
     "evaluate_people",
     "facts_made",
     "people_of",
+    "protocol_of",
     "read_rows",
     "row_key",
     "summarise",

@@ -22,21 +22,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guide_lib.attacks import TUNERS, Found, Line, Relearning, strangers_of
 from guide_lib.checkpoint import networks_digest
 from guide_lib.errors import GuideError
+from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, STRANGERS, protocol_of
 from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, people_of
 from guide_lib.experiment import Networks, Person, bar, other_people
 from guide_lib.figures.plots import image_grid, jpeg_bytes
 from guide_lib.files import append_row, file_stem, write_json
-from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
 from guide_lib.metrics.identity import ACCEPTANCE
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
-
-RELEARNING_STEPS = 100  # what an attacker is given
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings,
         "threshold": ACCEPTANCE,
     }
     _claim(folder, facts)
+    write_json(folder / "protocol.json", protocol_of(networks, settings, measures.attacks))
     return facts
 
 
@@ -141,21 +141,8 @@ def _one_person(
     session: Session, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
 ) -> dict[str, Any]:
     """Unlearn, measure, forget the checkpoint. path: of the person's files, without what is different among them."""
-    session.start_over(replace(person, others=None))  # other photos are for ID_others, and never seen before
-    started = time.perf_counter()
-    settings = METHODS[method].prepare(session, settings)
-    row: dict[str, Any] = {"target_seconds": time.perf_counter() - started}
-    if METHODS[method].at_once:
-        _ = session.lists[-1].metric  # once for everybody, so nobody's seconds
-    started = time.perf_counter()
-    if METHODS[method].at_once:
-        session.erase_at_once()
     checkpoint = path.with_name(f"{path.name}.safetensors")
-    if METHODS[method].trained:
-        with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
-            for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
-                pass
-    row["seconds"] = time.perf_counter() - started
+    row: dict[str, Any] = unlearn_by(method, session, person, settings, checkpoint)
     session.person = person
     row |= session.measure().as_dict()
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
@@ -166,6 +153,33 @@ def _one_person(
     row["became"] = session.networks.judge.embed_faces(session.draw())[0][0].tolist()
     checkpoint.unlink(missing_ok=True)
     return row
+
+
+def unlearn_by(
+    method: str, session: Session, person: Person, settings: UnlearningSettings, checkpoint: Path
+) -> dict[str, float]:
+    """Unlearn a person from the untouched generator by a method of `METHODS`; the session has the student then.
+
+    Returns the seconds that the search of the target and the erasure took. A killed run goes on from `checkpoint`.
+
+    >>> session, person = Session(networks), Person("7", w_u)
+    >>> sorted(unlearn_by("closed form", session, person, UnlearningSettings(), tmp_path / "7.safetensors"))
+    ['seconds', 'target_seconds']
+    """
+    session.start_over(replace(person, others=None))  # other photos are for ID_others, and never seen before
+    started = time.perf_counter()
+    settings = METHODS[method].prepare(session, settings)
+    row = {"target_seconds": time.perf_counter() - started}
+    if METHODS[method].at_once:
+        _ = session.lists[-1].metric  # once for everybody, so nobody's seconds
+    started = time.perf_counter()
+    if METHODS[method].at_once:
+        session.erase_at_once()
+    if METHODS[method].trained:
+        with closing(session.erase(settings, checkpoint=checkpoint)) as steps:
+            for _ in bar(steps, settings.steps, f"{method}, person {person.name}"):
+                pass
+    return row | {"seconds": time.perf_counter() - started}
 
 
 def _picture(session: Session, path: Path) -> None:
@@ -204,28 +218,52 @@ def _distribution(session: Session, measures: Measures) -> dict[str, Any]:
 
 
 def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
-    """Every attack of `guide_lib.attacks` with its cost; beside tuning and fingerprint a control without erasure."""
+    """The attacks of `guide_lib.attacks` with their costs, and beside them the same where nobody was erased."""
     if not measures.attacks:
         return {}
     row: dict[str, Any] = {}
-    for found in session.attack("reinvert"):
-        name = {"W": "reinverted_w", "W+": "reinverted_w_plus"}[found.space]
-        row |= {name: found.best, f"{name}_accepted": float(found.best >= ACCEPTANCE)}
-        row |= {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
-    settings = PivotalSettings(steps=RELEARNING_STEPS, threshold=0.0, locality=0.0)
+    strangers = strangers_of(session.generator, STRANGERS, session.person.name)
+    beside = session.attack("search beside", strangers=strangers)
+    for found, line in zip(beside.attack, beside.lines("judge"), strict=True):
+        row |= _searched({"W": "reinverted_w", "W+": "reinverted_w_plus"}[line.space], found, line)
     untouched = Session(session.networks, session.folder)
-    untouched.person = replace(session.person, w_u=session.w_t, photo=session.photo())
-    for name, attacked in (("", session), ("_control", untouched)):
-        relearnt = attacked.attack("relearn", settings=settings)
-        # Whoever was not accepted within the budget counts with all of it, or the mean would be of the quick alone.
-        steps = RELEARNING_STEPS if relearnt.steps is None else relearnt.steps
-        row |= {f"relearn_steps{name}": steps, f"relearnt{name}": float(relearnt.steps is not None)}
-        row |= {f"relearn_seconds{name}": relearnt.seconds, f"relearn_curve{name}": relearnt.curve}
+    untouched.person = session.person
+    row |= _relearnt(session)
     for kind in ("mapped", "random"):
         row[f"neighbours_{kind}"] = [asdict(point) for point in session.attack("neighbours", kind=kind)]
     alone, beside = session.attack("fingerprint"), session.attack("fingerprint beside")
     # Some latents are flat from the start: what the same question finds before anybody is erased.
-    untouched.person = session.person
     row["fingerprint_rank_control"] = untouched.attack("fingerprint").rank(0)
     row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
     return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}
+
+
+def _searched(name: str, found: Found, line: Line) -> dict[str, Any]:
+    """What a search found in one space, beside its controls. name: what its metrics begin with."""
+    best = int(found.cosines("judge").argmax())
+    row = {name: line.best, f"{name}_accepted": float(line.best >= ACCEPTANCE), f"{name}_kept": line.kept}
+    row |= {f"{name}_control": line.untouched, f"{name}_strangers": line.strangers}
+    row |= {f"{name}_excess": line.excess, f"{name}_withheld": line.withheld}
+    row |= {f"{name}_rarity": found.unlikelihood[best].item() / found.usual}
+    row |= {f"{name}_recoveries": found.recoveries("judge", ACCEPTANCE)}
+    return row | {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
+
+
+def _relearnt(session: Session) -> dict[str, Any]:
+    """What tuning brings back, by Adam beside a control, by LoRA and by SGD; and without the person's picture."""
+    row: dict[str, Any] = {}
+    budgets = {name: replace(tuner, steps=RELEARNING_STEPS) for name, tuner in TUNERS.items()}
+    beside = session.attack("relearn beside", settings=budgets["adam"])
+    for name, relearnt in (("", beside.student), ("_control", beside.control)):
+        row |= {f"relearn_steps{name}": _steps(relearnt), f"relearnt{name}": float(relearnt.steps is not None)}
+        row |= {f"relearn_seconds{name}": relearnt.seconds, f"relearn_curve{name}": relearnt.curve}
+    row["relearn_lead"] = beside.equal and beside.equal.lead
+    for name in ("lora", "sgd"):
+        row[f"relearn_{name}_steps"] = _steps(session.attack("relearn", settings=budgets[name]))
+    lessons = session.attack("relearn on others", settings=replace(budgets["adam"], steps=OTHERS_STEPS))
+    return row | {"relearn_others": lessons.curve[-1][1]}
+
+
+def _steps(relearnt: Relearning) -> int:
+    """Whoever was not accepted within the budget counts with all of it, or the mean would be of the quick alone."""
+    return RELEARNING_STEPS if relearnt.steps is None else relearnt.steps

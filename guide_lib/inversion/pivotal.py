@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,17 +29,21 @@ from guide_lib.generators import Generator, View
 from guide_lib.perception.crops import area_resized
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.runtime import step_rng
+from guide_lib.variants import start_training
 
 PAPER_ROWS = 18  # StyleGAN2's W+ at 1024 px; the distance alpha = 30 belongs to this many rows
 # Added to the seed: an attack on an unlearned generator must not meet the very people that held it in place.
 STREAM = 1_000
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9)}
 
 
 @dataclass(frozen=True)
 class PivotalSettings:
     """Everything that decides the result, with the values that the authors released.
 
-    steps, learning_rate: at most so many steps of Adam, at a constant rate.
+    steps, learning_rate: at most so many steps, at a constant rate.
+    optimizer: "adam", or "sgd" with momentum 0.9.
+    trained: what learns, a name in `guide_lib.variants`.
     pixel: weight of the mean square error beside LPIPS, lambda_L2.
     threshold: stop when the LPIPS of every photo is at most this (theirs is AlexNet's, as `load_lpips("alex")`).
     locality: weight of the regulariser, lambda_R; 0 switches it off and saves its passes.
@@ -50,6 +55,8 @@ class PivotalSettings:
 
     steps: int = 350
     learning_rate: float = 3e-4
+    optimizer: str = "adam"
+    trained: str = "weights"
     pixel: float = 1.0
     threshold: float = 0.07
     locality: float = 0.1
@@ -89,7 +96,7 @@ def pivotal_tuning(
     The copy's trainable parameters change; mapping and image head stay. Each step yields the same, further tuned copy.
 
     Raises:
-        GuideError: the numbers of pivots and photos differ, or the loss is not finite.
+        GuideError: the numbers of pivots and photos differ, the loss is not finite, or the optimiser is unknown.
 
     >>> *_, step = pivotal_tuning(generator, w_u, photo, perceptual=perceptual)
     >>> step.index, step.total                            # w_u draws the photo already: nothing is left to tune
@@ -98,8 +105,11 @@ def pivotal_tuning(
     s = settings or PivotalSettings()
     if len(w_pivot) != len(photos):
         raise GuideError(f"There are {len(photos)} photos but {len(w_pivot)} pivots; give one pivot for each photo.")
-    student = generator.student()
-    optimizer = torch.optim.Adam(student.trainable_parameters().values(), lr=s.learning_rate)
+    if s.optimizer not in OPTIMIZERS:
+        raise GuideError(f"There is no optimiser '{s.optimizer}'; choose one of: {', '.join(OPTIMIZERS)}.")
+    training = start_training(s.trained, generator, step_rng(STREAM + s.seed, 0))  # the steps count from 1
+    student = training.student
+    optimizer = OPTIMIZERS[s.optimizer](training.parameters.values(), lr=s.learning_rate)
     objective = _PivotalLoss(generator, w_pivot, photos, s, perceptual, views)
     for index in range(1, s.steps + 1):
         started = time.perf_counter()
@@ -110,7 +120,9 @@ def pivotal_tuning(
                 f"The loss of pivotal tuning became {losses['total']} at step {index}; use a smaller learning rate."
             )
         if not reached:
+            training.collect()
             optimizer.step()
+            training.apply()
         yield PivotalStep(index, s.steps, losses, time.perf_counter() - started, student)
         if reached:
             return

@@ -96,6 +96,7 @@ _ratio = partial(Metric, bounds=(0.0, math.inf), unit="ratio, 1 is usual", forma
 _seconds = partial(Metric, bounds=(0.0, math.inf), unit="s", format=".1f")
 _steps = partial(Metric, bounds=(0.0, math.inf), unit="steps", format=".1f")
 _rank = partial(Metric, bounds=(0.0, math.inf), unit="rank from 0", format=".1f")
+_difference = partial(Metric, bounds=(-2.0, 2.0), unit="judge cosine")
 _count = partial(Metric, bounds=(0.0, math.inf), format=".0f", column=False)
 
 _ALL = (
@@ -133,9 +134,33 @@ _ALL = (
     _share("reinverted_w_plus_accepted", "re-inverted, W+: accepted", "The judge takes it for the person.", False),
     _seconds("reinverted_w_plus_seconds", "re-inverted, W+: seconds", "What W+ took, all starts."),
     _steps("reinverted_w_plus_steps", "re-inverted, W+: steps", "The same in steps.", column=False),
+    *(
+        metric
+        for key, space in (("reinverted_w", "W"), ("reinverted_w_plus", "W+"))
+        for metric in (
+            _cosine(f"{key}_kept", f"re-inverted, {space}: own choice", "Of the start that the attacker would keep.",
+                    False),
+            _cosine(f"{key}_control", f"re-inverted, {space}: G_s", "The same search in the untouched generator."),
+            _cosine(f"{key}_strangers", f"re-inverted, {space}: strangers", "The same search in G_u for a stranger."),
+            _difference(f"{key}_excess", f"re-inverted, {space}: excess", "The person's cosine less the stranger's.",
+                        False),
+            _difference(f"{key}_withheld", f"re-inverted, {space}: withheld", "The cosine in G_s less that in G_u.",
+                        True),
+            _ratio(f"{key}_rarity", f"re-inverted, {space}: rarity",
+                   "How far out the best code lies, over what 95 % of samples stay below."),
+            Metric(f"{key}_recoveries", f"re-inverted, {space}: different ones",
+                   "Accepted codes that lie apart from one another.", False, bounds=(0.0, math.inf), unit="codes",
+                   format=".1f"),
+        )
+    ),
     _share("relearnt", "relearnt", "Tuning at w_u to the photo brought the person back.", False),
     _steps("relearn_steps", "steps to relearn", "How long that took; all of the budget if it never did.", True),
     _seconds("relearn_seconds", "relearning: seconds", "What the tuning took.", column=False),
+    _difference("relearn_lead", "relearning, lead",
+                "From equal cosines, how much higher the student's is while both are tuned, mean.", False),
+    _steps("relearn_lora_steps", "steps to relearn, LoRA", "The same where LoRA is tuned.", True),
+    _steps("relearn_sgd_steps", "steps to relearn, SGD", "The same where SGD tunes.", True),
+    _cosine("relearn_others", "relearnt from others", "At w_u, after tuning on other people's pictures alone.", False),
     _share("relearnt_control", "learnt by G_s", "The untouched generator, tuned at w_t, came to draw the person."),
     _steps("relearn_steps_control", "steps of G_s", "How long that took."),
     _seconds("relearn_seconds_control", "learning of G_s: seconds", "What that tuning took.", column=False),

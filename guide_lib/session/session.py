@@ -33,6 +33,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from guide_lib.attacks import Hunted
 from guide_lib.closed_form import ForgetList
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
@@ -227,7 +228,7 @@ class Session:
 
         Raises GuideError if there is no such attack, or nobody was chosen.
         """
-        return attack(name, self.networks, self.student, self.chosen().w_u, self.photo(), **options)
+        return attack(name, self.networks, Hunted(self.student, self.photo(), self.chosen().w_u, self.w_t), **options)
 
     def photo(self) -> Tensor:
         """What an attacker has in hand [1, 3, S, S]: the photo, or for a person who was a latent their picture."""

@@ -13,7 +13,7 @@ from test_networks import CARD, CPU, seeded
 from tiny import DeepGenerator, GreyEncoder, TinyGenerator, networks_on
 from torch import Tensor
 
-from guide_lib.attacks import neighbour_curve
+from guide_lib.attacks import Attacker, neighbour_curve
 from guide_lib.experiment import Networks, other_people
 from guide_lib.figures import loss_curves
 from guide_lib.inversion.methods import Method, invert_by, reconstructions
@@ -122,7 +122,14 @@ def test_a_session_erases_measures_draws_and_saves_there(device, tmp_path):
 
 
 ATTACKS = {
+    "search": {
+        "attacker": Attacker("reflected", starts=2, likelihood=0.1, half="left", settings=InversionSettings(1, 1))
+    },
+    "search beside": {"attacker": Attacker("random", starts=2, settings=InversionSettings(1, 1))},
     "reinvert": {"settings": InversionSettings(1, 1), "starts": 2},
+    "mixing": {"splits": [2], "count": 2},
+    "relearn by LoRA": {"settings": PivotalSettings(steps=2, trained="lora", threshold=0.0)},
+    "relearn on others": {"settings": PivotalSettings(steps=2, threshold=0.0)},
     "relearn": {"settings": PivotalSettings(steps=2, threshold=0.0)},
     "neighbours": {"distances": (0.0, 5.0), "count": 2},
     "fingerprint": {"probes": 1},

@@ -8,6 +8,8 @@ from project import DATA, RESULTS, page, recipe, sentences
 from safetensors.torch import load_file
 
 from guide_lib import attacks
+from guide_lib.attacks import relearning
+from guide_lib.attacks.found import APART
 from guide_lib.evaluation import comparison, scenarios
 from guide_lib.experiment import OTHERS_SEED, other_people
 from guide_lib.inversion.optimise import InversionSettings
@@ -117,6 +119,26 @@ def test_the_attacks_budgets():
     assert default(attacks.relearn, "look_every") == 5 and "looked at every five" in TEXT
     assert f"of at most {comparison.RELEARNING_STEPS} steps" in TEXT
     assert f"G_u and {attacking.CANDIDATES} latents | how many of the {attacking.CANDIDATES - 1} others" in TEXT
+
+
+def test_the_attackers_are_the_declared_ones():
+    networks = {"own": "those of the loss", "vgg": "VGG, MobileFaceNet"}
+    lines = page("docs/protocol.md").split("| attacker |")[1].split("\n\n")[0].splitlines()[2:]
+    told = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [cells[0].strip("`") for cells in told] == [*attacks.ATTACKERS]
+    starts = {
+        "mean": "the mean face",
+        "random": "a sample",
+        "encoder": "the encoder's answer",
+        "reflected": "2 `w_avg`",
+    }
+    for (_, first, tools, count, steps), attacker in zip(told, attacks.ATTACKERS.values(), strict=True):
+        s = attacker.settings
+        assert first.startswith(starts[attacker.start]) and tools == networks[attacker.perceptual]
+        assert int(count) == attacker.starts and steps == f"{s.steps_w}, {s.steps_w_plus}"
+        assert ("improbable" in first) == bool(attacker.likelihood) and ("half" in first) == bool(attacker.half)
+    assert f"more than {APART:g} apart" in TEXT and f"{comparison.OTHERS_STEPS} steps on four other" in TEXT
+    assert relearning.LESSONS == 4 and comparison.STRANGERS == 1 and "one stranger a person" in TEXT
 
 
 @pytest.mark.parametrize("name", ["paper", "fast", "styles"])

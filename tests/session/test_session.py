@@ -12,6 +12,7 @@ from guide_lib.experiment import Networks, other_people, sample_person
 from guide_lib.metrics.identity import evaluate
 from guide_lib.session import Session, saving
 from guide_lib.session import session as sessions
+from guide_lib.session.attacking import ATTACKS
 from guide_lib.targets import average_target, natural_target, opposite_target, searched_ufo_target, ufo_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
 from guide_lib.widgets import (
@@ -117,7 +118,7 @@ def test_pictures_before_and_after(session):
     assert torch.equal(session.photo(), session.draw(before=True))  # what an attacker has of a latent
 
 
-@pytest.mark.parametrize("name", ["reinvert", "relearn", "neighbours", "fingerprint", "fingerprint beside"])
+@pytest.mark.parametrize("name", ATTACKS)
 def test_attacks_by_name(session, name):
     erased(session)
     found = session.attack(name)
@@ -125,8 +126,15 @@ def test_attacks_by_name(session, name):
 
 
 def test_what_was_not_said_yet_is_asked_for(session):
-    with pytest.raises(GuideError, match="There is no attack 'magic'"):
+    with pytest.raises(GuideError, match="There is no attack 'magic'; choose one of: search, search beside"):
         session.attack("magic")
+    with pytest.raises(GuideError, match="There is no attacker 'magician'; choose one of: own, independent"):
+        session.attack("search", attacker="magician")
+    session.w_t = None
+    with pytest.raises(GuideError, match="The control of relearning needs the target"):
+        session.attack("relearn beside")
+    with pytest.raises(GuideError, match="The start 'reflected' needs the target"):
+        session.attack("search", attacker="reflected")
     with pytest.raises(GuideError, match="Nobody was chosen yet"):
         Session(NETWORKS).measure()
     with pytest.raises(GuideError, match="Name a photo or a seed"):
