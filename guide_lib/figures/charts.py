@@ -186,8 +186,10 @@ def intervals(
         axes.axvline(mark, color=QUIET, linewidth=1)
     name_axes(axes, xlabel, "")
     axes.set_yticks(range(len(groups)))
-    for label, name in zip(axes.set_yticklabels([""] * len(groups)), groups, strict=True):
+    labels = axes.set_yticklabels([""] * len(groups))
+    for label, name in zip(labels, groups, strict=True):
         write(label, name, 0.4 * size[0])
+    axes.set_yticklabels([label.get_text() for label in labels])  # drawing takes the words from here, not from them
     axes.margins(y=0.15)
     axes.invert_yaxis()
     return rasterise(figure)

@@ -47,6 +47,16 @@ def test_intervals_show_their_width_and_one_person_has_none():
     assert ink(0.0, 1.0) > ink(0.4, 0.6) > ink(None, None)
 
 
+def test_the_name_of_a_line_stands_beside_it():
+    """The line of the axis, the first dark column, makes room for it."""
+
+    def axis(name):
+        picture = np.asarray(intervals({name: Interval(0.5, 0.4, 0.6, 4)}, "x"))
+        return ((picture < 150).any(2).mean(0) > 0.6).argmax()
+
+    assert axis("retention, against the baseline") > axis(".") + 100
+
+
 def test_the_better_side_is_written_where_it_is():
     """What the words change lies left of the middle for ID, right for retention, nowhere for a cost."""
     groups = {"A": Interval(0.5, 0.4, 0.6, 4)}

@@ -158,6 +158,18 @@ def test_what_each_setting_is_said_to_do_is_what_was_measured():
     assert "only the last interval leaves out 0" in text
 
 
+def test_the_neighbours_part_of_the_pull_is_the_measured_one():
+    found, text = stored("pull"), sentences(RESULTS_PAGE)
+    share = found["summary"]["share"]
+    assert found["summary"] == {name: recipe("pull").summary(found["rows"], name) for name in ("share", "speeds")}
+    assert found["people"] == 3 and f"supply {share['median']:.0%}".replace("%", " %") in text
+    assert f"median of {share['looks']} looks at three people" in text
+    assert f"between {100 * share['lower']:.0f} and {share['upper']:.0%}".replace("%", " %") in text
+    assert f"in {share['against']} looks they pulled against it" in text
+    lesson = sentences("notebooks/05_build_the_losses.ipynb")
+    assert f"they supply {share['median']:.0%} of what".replace("%", " %") in lesson
+
+
 def test_what_targets_do_to_apparent_sex_and_age_is_what_was_measured():
     found, text = stored("groups"), sentences(RESULTS_PAGE)
     assert f"out of the latents of {found['adults']} generated adults" in text
