@@ -29,7 +29,8 @@ from guide_lib.metrics.identity import identity_similarity, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 
-# Who tunes: by Adam or SGD, all weights or LoRA's. The rates are the best of those tried (docs/protocol.md).
+# By Adam or SGD, all weights or LoRA's. Rates tried on one person at 128 px, 40 steps: SGD diverges from 3e-2
+# on and is slower at 3e-3; LoRA is slower at 1e-3 and does not arrive at 1e-2.
 TUNERS = {
     "adam": PivotalSettings(threshold=0.0, locality=0.0),
     "sgd": PivotalSettings(optimizer="sgd", learning_rate=1e-2, threshold=0.0, locality=0.0),
