@@ -2,7 +2,9 @@
 
 Each mutant is one replaced line in a copy of the library; a test of its group must fail on the copy: of the method's
 for `MUTANTS`; for `FAULTS`, what a GPU would trip over, of the module of tests/device that is named with it (these
-alone: python tests/mutants.py device). Exits with 1 if a mutant survives, or if the tests fail on an unchanged copy.
+alone: python tests/mutants.py device). The group `checks` spoils our answers to the exercises instead: their
+checks must not say "Right." (tests/solutions.py). Exits with 1 if a mutant survives, or if the tests fail on an
+unchanged copy.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "device"))
+sys.path += [str(ROOT), str(ROOT / "tests" / "device")]
 
+import solutions  # noqa: E402
 from faults import FAULTS  # noqa: E402
 
 NAMES = (
@@ -35,7 +38,8 @@ NAMES = (
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
 TESTS = tuple(f"tests/{name}.py" for name in NAMES)
-GROUPS = ("method", "device")
+PLANTED = ("method", "device")  # in a copy of the library
+GROUPS = (*PLANTED, "checks")
 
 MUTANTS = {
     "the local loss is zero": (
@@ -186,8 +190,8 @@ def killers(folder: Path, mutant: Mutant) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def main(groups: Sequence[str]) -> int:
-    mutants = [mutant for group in groups or GROUPS for mutant in mutants_of(group)]
+def survivors_in_a_copy(mutants: Sequence[Mutant]) -> list[str]:
+    """The mutants that no test notices; prints what kills each."""
     survivors = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -200,7 +204,20 @@ def main(groups: Sequence[str]) -> int:
             found = killers(folder, mutant)
             print(f"{'killed' if found else 'SURVIVED':8} {mutant.name}: {', '.join(found) or '-'}", flush=True)
             survivors += [] if found else [mutant.name]
-    print(f"{len(mutants) - len(survivors)} of {len(mutants)} killed")
+    return survivors
+
+
+def main(groups: Sequence[str]) -> int:
+    groups = groups or GROUPS
+    mutants = [mutant for group in groups if group in PLANTED for mutant in mutants_of(group)]
+    spoilt = solutions.faults() if "checks" in groups else []
+    spoilt = [fault for fault in spoilt if fault.name not in solutions.HARMLESS]
+    survivors = survivors_in_a_copy(mutants) if mutants else []
+    for fault in (fault for fault in spoilt if not solutions.is_seen(fault)):
+        print(f"SURVIVED {fault.name}", flush=True)
+        survivors.append(fault.name)
+    total = len(mutants) + len(spoilt)
+    print(f"{total - len(survivors)} of {total} killed")
     return bool(survivors)
 
 

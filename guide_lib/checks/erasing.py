@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from guide_lib.checks.base import NOTHING, Answer, compare, fresh_rng
+from guide_lib.checks.base import NOTHING, RIGHT, Answer, compare, fresh_rng, is_nothing
 from guide_lib.closed_form import erase
 
 
@@ -42,7 +42,7 @@ def check_layer(answer: Answer) -> str:
     P, mean = torch.randn(4, 4, generator=rng), torch.randn(4, generator=rng)
     rest = torch.eye(4) - P
     got = answer(weight.clone(), bias.clone(), P.clone(), mean.clone())
-    if got is None or got is ...:
+    if is_nothing(got):
         return NOTHING
     if not isinstance(got, tuple | list) or len(got) != 2:
         return "Not yet: two tensors are expected, the weight and the bias."
@@ -60,6 +60,6 @@ def check_layer(answer: Answer) -> str:
         ),
     }
     for (name, (expected, mistakes)), value in zip(tasks.items(), got, strict=True):
-        if (verdict := compare(value, expected, mistakes)) != "Right.":
+        if (verdict := compare(value, expected, mistakes)) != RIGHT:
             return f"{name}: {verdict}"
-    return "Right."
+    return RIGHT

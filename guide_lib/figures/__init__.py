@@ -1,6 +1,6 @@
 """Everything that draws: grids of pictures, the before/after figure, curves (PIL and matplotlib, no widgets)."""
 
-from guide_lib.figures.charts import curves, histogram, intervals
+from guide_lib.figures.charts import LEVELS, curves, histogram, intervals
 from guide_lib.figures.plots import (
     LossPoint,
     Picture,
@@ -16,6 +16,7 @@ from guide_lib.figures.plots import (
 )
 
 __all__ = [
+    "LEVELS",
     "LossPoint",
     "Picture",
     "align_preview",

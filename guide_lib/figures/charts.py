@@ -18,15 +18,20 @@ from guide_lib.figures.layout import QUIET
 from guide_lib.figures.letters import fitted, font_of_size, load_matplotlib, readable
 from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.intervals import Interval
+from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+    from matplotlib.transforms import Transform
 
 # Okabe and Ito's colours.
 STYLES = (("#d55e00", "--"), ("#0072b2", "-."), ("#009e73", ":"), ("#000000", "-"), ("#cc79a7", "-"))
+
+# From the upper one on the judge accepts a person, under the lower one nobody is recognised; between lies doubt.
+LEVELS = {"accepted": ACCEPTANCE, "strict": STRICT}
 
 
 def blank_chart(width: int, height: int) -> tuple[Figure, Axes]:
@@ -82,6 +87,15 @@ def rasterise(figure: Figure) -> Image.Image:
     return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
 
 
+def _name_line(
+    axes: Axes, words: str, place: tuple[float, float], transform: Transform, side: str, valign: str = "bottom"
+) -> None:
+    """A word beside a level's line, on white so that curves do not cross it."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    offset = {"xytext": (3 if side == "left" else -3, 2 if valign == "bottom" else -2), "textcoords": "offset points"}
+    axes.annotate(words, place, xycoords=transform, ha=side, va=valign, color=QUIET, fontsize=8, bbox=box, **offset)
+
+
 def curves(
     x: Sequence[float],
     lines: Mapping[str, Sequence[float]],
@@ -89,8 +103,11 @@ def curves(
     ylabel: str,
     mark: float | None = None,
     size: tuple[int, int] = (640, 260),
+    levels: Mapping[str, float] | None = None,
 ) -> Image.Image:
     """Lines over a common x, with a vertical line at `mark`; `size` in pixels, as in the other charts.
+
+    levels: values of y to draw a line at, by name; of cosines `LEVELS`.
 
     >>> curves([0, 1], {"W": [2.0, 1.0]}, "step", "loss", size=(320, 200)).size
     (320, 200)
@@ -101,6 +118,10 @@ def curves(
         (drawn[name],) = axes.plot(x, values, dashes, color=colour, linewidth=1.8)
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
+    for name, value in (levels or {}).items():
+        axes.axhline(value, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        side = "top" if value == min(levels.values()) < max(levels.values()) else "bottom"
+        _name_line(axes, f"{name} {value:.2f}", (1.0, value), axes.get_yaxis_transform(), "right", side)
     name_axes(axes, xlabel, ylabel)
     if len(lines) > 1:
         add_legend(figure, drawn)
@@ -108,9 +129,15 @@ def curves(
 
 
 def histogram(
-    groups: Mapping[str, Sequence[float]], xlabel: str, mark: float | None = None, size: tuple[int, int] = (640, 260)
+    groups: Mapping[str, Sequence[float]],
+    xlabel: str,
+    mark: float | None = None,
+    size: tuple[int, int] = (640, 260),
+    levels: Mapping[str, float] | None = None,
 ) -> Image.Image:
     """The share of each group in 40 bins between its extremes, with a vertical line at `mark`.
+
+    levels: values of x to draw a thinner line at, by name; of cosines `LEVELS`.
 
     >>> histogram({"one person": [0.7, 0.8], "two people": [0.1, 0.2]}, "cosine", mark=0.5).size
     (640, 260)
@@ -124,6 +151,9 @@ def histogram(
         drawn[name] = bars
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=2)
+    for place, (name, value) in enumerate((levels or {}).items()):
+        axes.axvline(value, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        _name_line(axes, f"{name} {value:.2f}", (value, 1 - 0.12 * place), axes.get_xaxis_transform(), "left", "top")
     name_axes(axes, xlabel, "share of the pairs")
     add_legend(figure, drawn)
     return rasterise(figure)
@@ -156,8 +186,10 @@ def intervals(
         axes.axvline(mark, color=QUIET, linewidth=1)
     name_axes(axes, xlabel, "")
     axes.set_yticks(range(len(groups)))
-    for label, name in zip(axes.set_yticklabels([""] * len(groups)), groups, strict=True):
+    labels = axes.set_yticklabels([""] * len(groups))
+    for label, name in zip(labels, groups, strict=True):
         write(label, name, 0.4 * size[0])
+    axes.set_yticklabels([label.get_text() for label in labels])  # drawing takes the words from here, not from them
     axes.margins(y=0.15)
     axes.invert_yaxis()
     return rasterise(figure)

@@ -83,6 +83,16 @@ def mix(ws_a: Tensor, ws_b: Tensor, rows: Sequence[int]) -> Tensor:
     return mixed
 
 
+def distance_from_w(ws: Tensor) -> Tensor:
+    """How far latents ws [N, rows, w_dim] lie from W, where all rows are one w: the mean over the rows of the distance
+    to their mean, [N]. 0 in W.
+
+    >>> distance_from_w(torch.tensor([[[1.0], [1.0]], [[0.0], [4.0]]]))
+    tensor([0., 2.])
+    """
+    return (ws - ws.mean(1, keepdim=True)).norm(dim=2).mean(1)
+
+
 def measure_faces(landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """Yaw and pitch in degrees, and the width of the mouth in eye distances, each [N], from MTCNN's points [N,5,2] px.
 

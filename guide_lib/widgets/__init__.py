@@ -10,7 +10,7 @@ widget; `png()` gives the same picture as a file, `state()` says in words what i
 and pictures; they never see an optimiser.
 """
 
-from guide_lib.widgets.base import View, show
+from guide_lib.widgets.base import Shown, View, show
 from guide_lib.widgets.dashboard import UnlearningDashboard
 from guide_lib.widgets.explorers import (
     BeforeAfter,
@@ -40,6 +40,7 @@ __all__ = [
     "LossMixer",
     "ManyForgotten",
     "PeopleGrid",
+    "Shown",
     "TargetSlider",
     "ThresholdSlider",
     "UnlearningDashboard",

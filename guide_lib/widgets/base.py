@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from base64 import b64encode
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -14,17 +16,42 @@ from guide_lib.figures.plots import Picture, jpeg_bytes, png_bytes, to_pil
 WIDE = {"description_width": "90px"}  # room for the longest description
 
 
-def show(picture: Picture, alt: str, width: int | None = None) -> Any:
-    """Return `picture` as a notebook output, with `alt` for those who cannot see it.
+@dataclass(frozen=True)
+class Shown:
+    """A picture as the output of a cell, and below it a sentence on what it shows.
 
-    Stored as JPEG, which keeps a notebook with outputs small. `width` in pixels on screen.
+    JupyterLab gives pictures no alternative text of their own, so the sentence is an output by itself; where pictures
+    have one (nbconvert, Colab), it is that, too.
 
-    >>> show(photo, "A face before unlearning").metadata
-    {'alt': 'A face before unlearning'}
+    picture: JPEG, which keeps a notebook with outputs small. alt: the sentence. width: in pixels on screen, None for
+        its own.
     """
-    from IPython.display import Image as Output
 
-    return Output(data=jpeg_bytes(to_pil(picture)), format="jpeg", width=width, metadata={"alt": alt})
+    picture: bytes
+    alt: str
+    width: int | None = None
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        facts = {"alt": self.alt} | ({} if self.width is None else {"width": self.width})
+        return {"image/jpeg": b64encode(self.picture).decode(), "text/plain": self.alt}, {"image/jpeg": facts}
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import publish_display_data
+
+        data, metadata = self._repr_mimebundle_()
+        publish_display_data(data, metadata)
+        publish_display_data({"text/plain": self.alt, "text/html": f"<small>{escape(self.alt)}</small>"})
+
+
+def show(picture: Picture, alt: str, width: int | None = None) -> Shown:
+    """`picture` as a notebook output, with the sentence `alt` as caption and alternative text.
+
+    Every picture of the notebooks passes here. `width` in pixels on screen.
+
+    >>> show(photo, "A face before unlearning").alt
+    'A face before unlearning'
+    """
+    return Shown(jpeg_bytes(to_pil(picture)), alt, width)
 
 
 class View(ABC):

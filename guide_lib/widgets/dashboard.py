@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 import torch
@@ -108,11 +108,18 @@ class UnlearningDashboard(View):
         return stack([faces, loss_curves(self.history, width=faces.width, height=220)], GAP)
 
     def state(self) -> str:
+        return f"{self._standing()}; {self._clock(self.history[-1].index)}." if self.history else f"{self._standing()}."
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """As of every view, but without the clock, which would make each stored notebook another one."""
+        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self._standing()}."}
+
+    def _standing(self) -> str:
         if not self.history:
-            return f"Unlearning: no step of {self.total} taken yet."
+            return f"Unlearning: no step of {self.total} taken yet"
         step = self.history[-1]
         losses = ", ".join(f"{name} loss {float(value):.3f}" for name, value in step.losses.items())
-        return f"Unlearning: step {step.index} of {self.total}; {losses}; {self._clock(step.index)}."
+        return f"Unlearning: step {step.index} of {self.total}; {losses}"
 
     def _draw(self, step: Step) -> None:
         if step.index != self._drawn:

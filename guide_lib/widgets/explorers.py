@@ -13,11 +13,13 @@ from PIL import Image
 from guide_lib.experiment import sample_person
 from guide_lib.figures.plots import Picture, fade, to_pil, wipe
 from guide_lib.generators import View as Camera
+from guide_lib.metrics.identity import identity_similarity
 from guide_lib.widgets.base import WIDE, View
 
 if TYPE_CHECKING:
     from guide_lib.session import Session
 
+Rendered = Picture | tuple[Picture, str]
 SETTLE = 0.05  # seconds without a newer event before a control's change is drawn
 
 
@@ -101,17 +103,18 @@ class DrawnExplorer(Explorer):
     """Controls around a picture that takes time to draw.
 
     Args:
-        render: called with the controls' values by name, without gradients; returns the picture.
+        render: called with the controls' values by name, without gradients; returns the picture or, with what was
+            measured in it as a sentence, both.
         sentence: what is shown, with the values as format fields: `"Seed {seed}."`
 
     >>> seeds = slider(ipw.IntSlider, "Seed", value=2, min=0, max=9)
-    >>> DrawnExplorer(lambda seed: photo, "Seed {seed}.", seed=seeds).state()
-    'Seed 2.'
+    >>> DrawnExplorer(lambda seed: (photo, f"Cosine {seed / 10}."), "Seed {seed}.", seed=seeds).state()
+    'Seed 2. Cosine 0.2.'
     """
 
-    def __init__(self, render: Callable[..., Picture], sentence: str, **controls: ipw.Widget) -> None:
+    def __init__(self, render: Callable[..., Rendered], sentence: str, **controls: ipw.Widget) -> None:
         self._render, self._sentence = render, sentence
-        self._drawn: tuple[dict[str, Any], Image.Image] | None = None  # only the newest picture is kept
+        self._drawn: tuple[dict[str, Any], Image.Image, str] | None = None  # only the newest picture is kept
         super().__init__(**controls)
 
     def values(self) -> dict[str, Any]:
@@ -119,14 +122,24 @@ class DrawnExplorer(Explorer):
         return {name: control.value for name, control in self.controls.items()}
 
     def picture(self) -> Image.Image:
+        return self._newest()[0]
+
+    def state(self) -> str:
+        return " ".join(filter(None, [self.settings(), self._newest()[1]]))
+
+    def settings(self) -> str:
+        """What the controls say, in one sentence."""
+        return self._sentence.format(**self.values())
+
+    def _newest(self) -> tuple[Image.Image, str]:
+        """The picture of the values that the controls have now, and what was measured in it."""
         wanted = self.values()
         if self._drawn is None or self._drawn[0] != wanted:
             with torch.no_grad():
-                self._drawn = wanted, to_pil(self._render(**wanted))
-        return self._drawn[1]
-
-    def state(self) -> str:
-        return self._sentence.format(**self.values())
+                drawn = self._render(**wanted)
+            picture, measured = drawn if isinstance(drawn, tuple) else (drawn, "")
+            self._drawn = wanted, to_pil(picture), measured
+        return self._drawn[1:]
 
 
 class LatentExplorer(DrawnExplorer):
@@ -141,7 +154,7 @@ class LatentExplorer(DrawnExplorer):
 
         return cls(render, seeds)
 
-    def __init__(self, render: Callable[[int, float], Picture], seeds: int = 100) -> None:
+    def __init__(self, render: Callable[[int, float], Rendered], seeds: int = 100) -> None:
         super().__init__(
             render,
             "The face of seed {seed} at truncation {truncation:.1f}.",
@@ -150,16 +163,31 @@ class LatentExplorer(DrawnExplorer):
         )
 
 
+def likened(session: Session, latent_at: Callable[[float], torch.Tensor]) -> Callable[[float], tuple[Picture, str]]:
+    """A `render` for one control: what the untouched generator draws there, and how like the chosen person it is."""
+    person = session.draw(session.person.w_u, before=True)[:1]
+
+    def rendered(place: float) -> tuple[Picture, str]:
+        drawn = session.draw(latent_at(place), before=True)[:1]
+        cosine = identity_similarity(session.networks.judge, person, drawn)[0].item()
+        return drawn[0], f"Judge cosine to the person {cosine:.2f}."
+
+    return rendered
+
+
 class LatentWalk(DrawnExplorer):
     """Walk along a line of latents: `render(position)`, position in [`start`, `stop`], at first at `stop`."""
 
     @classmethod
     def of(cls, session: Session, start: float = -1.0, stop: float = 1.0) -> LatentWalk:
-        """From the chosen person (1) over the mean face (0) to the other side, as the untouched generator draws it."""
-        w_u, w_avg = session.person.w_u, session.generator.w_avg
-        return cls(lambda position: session.draw(torch.lerp(w_avg, w_u, position), before=True)[0], start, stop)
+        """From the chosen person (1) over the mean face (0) to the other side, as the untouched generator draws it.
 
-    def __init__(self, render: Callable[[float], Picture], start: float = -1.0, stop: float = 1.0) -> None:
+        The sentence has the judge's cosine to the person.
+        """
+        w_u, w_avg = session.person.w_u, session.generator.w_avg
+        return cls(likened(session, lambda position: torch.lerp(w_avg, w_u, position)), start, stop)
+
+    def __init__(self, render: Callable[[float], Rendered], start: float = -1.0, stop: float = 1.0) -> None:
         limits = {"value": stop, "min": start, "max": stop, "step": (stop - start) / 40}
         super().__init__(
             render,
@@ -196,7 +224,7 @@ class EditExplorer(DrawnExplorer):
     "Every face moved by +10.0 along 'yaw'."
     """
 
-    def __init__(self, render: Callable[[str, float], Picture], reach: dict[str, float]) -> None:
+    def __init__(self, render: Callable[[str, float], Rendered], reach: dict[str, float]) -> None:
         self.reach = reach
         super().__init__(
             lambda direction, share: render(direction, share * reach[direction]),
@@ -205,7 +233,7 @@ class EditExplorer(DrawnExplorer):
             share=slider(ipw.FloatSlider, "Share", value=0.5, min=-1.0, max=1.0, step=0.1),
         )
 
-    def state(self) -> str:
+    def settings(self) -> str:
         direction, share = self.values().values()
         return f"Every face moved by {share * self.reach[direction]:+.1f} along '{direction}'."
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 
-from guide_lib.figures.plots import Picture
 from guide_lib.targets import distance_from_mean, ufo_target
 from guide_lib.widgets.base import WIDE
-from guide_lib.widgets.explorers import DrawnExplorer, slider
+from guide_lib.widgets.explorers import DrawnExplorer, Rendered, likened, slider
 
 if TYPE_CHECKING:
     from guide_lib.session import Session
@@ -28,7 +27,7 @@ class LatentEditor(DrawnExplorer):
     """
 
     def __init__(
-        self, render: Callable[[int, float, str, float, range], Picture], reach: dict[str, float], rows: int
+        self, render: Callable[[int, float, str, float, range], Rendered], reach: dict[str, float], rows: int
     ) -> None:
         self.reach = reach
         super().__init__(
@@ -44,7 +43,7 @@ class LatentEditor(DrawnExplorer):
             last=slider(ipw.IntSlider, "Last row", value=rows - 1, min=0, max=rows - 1),
         )
 
-    def state(self) -> str:
+    def settings(self) -> str:
         v = self.values()
         moved = f"moved by {v['share'] * self.reach[v['direction']]:+.1f} along '{v['direction']}'"
         where = f"in rows {v['first']} to {v['last']}" if v["first"] <= v["last"] else "in no row"
@@ -59,7 +58,7 @@ class LatentMixer(DrawnExplorer):
         rows: how many rows a latent has.
     """
 
-    def __init__(self, render: Callable[[int, int, range], Picture], rows: int, a: int = 3, b: int = 12) -> None:
+    def __init__(self, render: Callable[[int, int, range], Rendered], rows: int, a: int = 3, b: int = 12) -> None:
         super().__init__(
             lambda a, b, first, last: render(a, b, range(first, last + 1)),
             "",
@@ -69,7 +68,7 @@ class LatentMixer(DrawnExplorer):
             last=slider(ipw.IntSlider, "Last row", value=rows // 2, min=0, max=rows - 1),
         )
 
-    def state(self) -> str:
+    def settings(self) -> str:
         a, b, first, last = self.values().values()
         taken = f"rows {first} to {last}" if first <= last else "no row"
         return f"Seed {a} with {taken} of seed {b}."
@@ -89,19 +88,19 @@ class TargetSlider(DrawnExplorer):
     'd = -5.0: 25% of the way from the mean face to the person.'
     """
 
-    def __init__(self, render: Callable[[float], Picture], person: float, stop: float = 40.0) -> None:
+    def __init__(self, render: Callable[[float], Rendered], person: float, stop: float = 40.0) -> None:
         self.person = person
         limits = {"value": -person, "min": -person, "max": stop, "step": (stop + person) / 40}
         super().__init__(render, "", d=slider(ipw.FloatSlider, "Distance d", **limits))
 
     @classmethod
     def of(cls, session: Session, stop: float = 40.0) -> TargetSlider:
-        """UFO's line of the chosen person, as the untouched generator draws it."""
+        """UFO's line of the chosen person, as the untouched generator draws it, and the judge's cosine to them."""
         w_u, w_avg = session.person.w_u, session.generator.w_avg
         person = distance_from_mean(w_u, w_avg).item()
-        return cls(lambda d: session.draw(ufo_target(w_u, w_avg, d), before=True)[0], person, stop)
+        return cls(likened(session, lambda d: ufo_target(w_u, w_avg, d)), person, stop)
 
-    def state(self) -> str:
+    def settings(self) -> str:
         d = self.controls["d"].value
         if d < 0:
             return f"d = {d:+.1f}: {-d / self.person:.0%} of the way from the mean face to the person."

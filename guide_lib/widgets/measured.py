@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from guide_lib.experiment import other_people
-from guide_lib.figures.charts import curves, histogram
+from guide_lib.figures.charts import LEVELS, curves, histogram
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import Picture, image_grid
 from guide_lib.metrics.identity import accept_rates, identity_similarity
@@ -37,7 +37,8 @@ class ThresholdSlider(Explorer):
 
     def picture(self) -> Image.Image:
         groups = {"two people": self.different.tolist(), "the same person": self.same.tolist()}
-        return histogram(groups, "identity cosine", self.controls["threshold"].value)
+        chosen = self.controls["threshold"].value
+        return histogram(groups, "identity cosine", chosen, levels=LEVELS | {"chosen": chosen})
 
     def state(self) -> str:
         threshold = self.controls["threshold"].value
@@ -92,7 +93,8 @@ class LossMixer(Explorer):
         return total.index(min(total))
 
     def picture(self) -> Image.Image:
-        weighted = {k: [self.controls[k].value * v for v in values] for k, values in self.losses.items()}
+        weights = {name: control.value for name, control in self.controls.items()}
+        weighted = {f"{weights[k]:g} x {k}": [weights[k] * v for v in values] for k, values in self.losses.items()}
         lines = {**weighted, "total": self.total()}
         faces = image_grid([self.faces[self.best()]], None, self.labels, tile=160)
         width = max(faces.width, 560)
@@ -102,7 +104,10 @@ class LossMixer(Explorer):
 
     def state(self) -> str:
         weights = ", ".join(f"{name} {control.value:g}" for name, control in self.controls.items())
-        return f"Weights {weights}: the sum is least at position {self.positions[self.best()]:.2f}."
+        place = self.best()
+        there = ", ".join(f"{name} {values[place]:.2f}" for name, values in self.losses.items())
+        least = f"the sum is least at position {self.positions[place]:.2f}"
+        return f"Weights {weights}: {least}, where the losses are {there}."
 
 
 class PeopleGrid(Explorer):
@@ -150,7 +155,7 @@ class PeopleGrid(Explorer):
     def picture(self) -> Image.Image:
         shown = self.shown()
         rows = [[pictures[i] for i in shown] for pictures in (self.before, self.after)]
-        return image_grid(rows, ["before", "after"], [f"{self.likeness[i]:.2f}" for i in shown], tile=120)
+        return image_grid(rows, ["before", "after"], [f"cosine {self.likeness[i]:.2f}" for i in shown], tile=120)
 
     def state(self) -> str:
         cosines = ", ".join(f"{self.likeness[i]:.2f}" for i in self.shown())

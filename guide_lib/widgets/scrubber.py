@@ -41,7 +41,7 @@ class InversionScrubber(DrawnExplorer):
         slider = ipw.IntSlider(value=count, min=1, max=count, description="Step", continuous_update=False, style=WIDE)
         super().__init__(self._figure, "", step=slider)
 
-    def state(self) -> str:
+    def settings(self) -> str:
         step = self._shown()
         last = f"step {step.index} of {len(self.steps)}"
         return f"The inversion after {last}, in {step.space}; the loss was {step.loss[0].item():.3f} before it."

@@ -24,12 +24,37 @@ def test_histograms_do_not_depend_on_the_order_within_a_group():
     assert not np.array_equal(np.asarray(first), np.asarray(histogram({"a": values, "b": values}, "x", mark=0.0)))
 
 
+def test_levels_are_lines_across_at_their_values():
+    """A line of curves lies as high, one of a histogram as far right, as its value says."""
+    flat, groups = {"a": [0.0, 1.0]}, {"a": [0.0, 1.0]}
+    for axis, chart in (
+        (1, lambda **by: curves([0, 1], flat, "x", "y", **by)),
+        (0, lambda **by: histogram(groups, "x", **by)),
+    ):
+        plain = np.asarray(chart(), dtype=int)
+        places = []
+        for value in (0.25, 0.75):
+            changed = np.abs(np.asarray(chart(levels={"w": value}), dtype=int) - plain).max(2) > 60
+            places.append(changed.sum(axis).argmax())
+        assert (places[0] > places[1]) == (axis == 1) and abs(places[0] - places[1]) > 50
+
+
 def test_intervals_show_their_width_and_one_person_has_none():
     def ink(low, high):
         picture = np.asarray(intervals({"A": Interval(0.5, low, high, 4), "B": Interval(0.0, -1, 1, 4)}, "cosine"))
         return (picture < 200).any(2).sum()
 
     assert ink(0.0, 1.0) > ink(0.4, 0.6) > ink(None, None)
+
+
+def test_the_name_of_a_line_stands_beside_it():
+    """The line of the axis, the first dark column, makes room for it."""
+
+    def axis(name):
+        picture = np.asarray(intervals({name: Interval(0.5, 0.4, 0.6, 4)}, "x"))
+        return ((picture < 150).any(2).mean(0) > 0.6).argmax()
+
+    assert axis("retention, against the baseline") > axis(".") + 100
 
 
 def test_the_better_side_is_written_where_it_is():

@@ -19,8 +19,12 @@ from guide_lib.experiment import Networks
 from guide_lib.inversion.methods import Method
 from guide_lib.inversion.optimise import InversionSettings, invert
 from guide_lib.inversion.pivotal import PivotalSettings
+from guide_lib.losses import Distance
 from guide_lib.perception.albums import load_person
 from guide_lib.perception.identity import load_embedder
+from guide_lib.targets import ufo_target
+from guide_lib.unlearning import UnlearningSettings
+from guide_lib.unlearning.objective import Objective
 
 SHORT = {
     "encoder": Method(True, InversionSettings(steps_w=0, steps_w_plus=0)),
@@ -364,3 +368,51 @@ def test_figures_of_targets_are_means_and_extremes_of_their_people():
     found = recipe("natural_targets").summary(rows)["ood: ufo"]
     assert (found["people"], found["id"], found["id_max"]) == (2, pytest.approx(0.2), 0.3)
     assert (found["lowest"], found["lowest_of_all"]) == (pytest.approx(0.7), 0.6)
+
+
+def test_the_pull_is_how_much_the_neighbours_lower_the_local_loss(networks):
+    """Against a finite difference: a small step down either gradient, and how far the local loss falls."""
+    module, settings = recipe("pull"), UnlearningSettings(steps=3, learning_rate=1e-3)
+    generator = networks.generator
+    w_u = generator.sample(1, torch.Generator().manual_seed(3))
+    objective = Objective(
+        generator, w_u, ufo_target(w_u, generator.w_avg), settings, Distance(networks.perceptual, networks.embedder)
+    )
+    student, fallen = generator.student(), {}
+    found = module.gradients(student, objective, 1)
+    parameters, draw = student.trainable_parameters(), objective.draw(1)
+    for name, gradient in found.items():
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                for k, grad in gradient.items():
+                    parameters[k] -= sign * 1e-4 * grad
+                values.append(objective.local(student, draw)["local"].item())
+                for k, grad in gradient.items():
+                    parameters[k] += sign * 1e-4 * grad
+        fallen[name] = values[1] - values[0]
+    speed = dict.fromkeys(found["local"], 1.0)
+    expected = fallen["adjacency"] / (fallen["local"] + fallen["adjacency"])
+    assert module.share(**found, speed=speed) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_pull_is_looked_at_every_few_steps(networks):
+    module = recipe("pull")
+    rows = module.measure(networks, 3, UnlearningSettings(steps=5, learning_rate=1e-3), every=2)
+    assert [row["step"] for row in rows] == [1, 3, 5] and len({row["share"] for row in rows}) == 3
+
+
+def test_changes_of_apparent_sex_are_counted_and_groups_are_kept_apart():
+    module = recipe("groups")
+    before = {"sex": 1.0, "child": 0.0, "old": 0.5}
+    after = [{"sex": -0.1, "child": 1.0, "old": 0.5}, {"sex": 2.0, "child": -3.0, "old": 0.0}]
+    found = module.changes([(before, reading) for reading in after])
+    assert found == {"sex_flipped": 0.5, "child_changed": 2.0, "old_changed": 0.25}
+    rows = [
+        dict.fromkeys(module.COLUMNS, value) | {"person": name} for name, value in (("a", 0.0), ("b", 1.0), ("c", 0.5))
+    ]
+    groups = module.by_group(rows, {"a": "man", "b": "woman", "c": "woman"})
+    assert {name: (group["people"], group["id"][0]) for name, group in groups.items()} == {
+        "man": (1, 0.0),
+        "woman": (2, 0.75),
+    }

@@ -158,6 +158,33 @@ def test_what_each_setting_is_said_to_do_is_what_was_measured():
     assert "only the last interval leaves out 0" in text
 
 
+def test_the_neighbours_part_of_the_pull_is_the_measured_one():
+    found, text = stored("pull"), sentences(RESULTS_PAGE)
+    share = found["summary"]["share"]
+    assert found["summary"] == {name: recipe("pull").summary(found["rows"], name) for name in ("share", "speeds")}
+    assert found["people"] == 3 and f"supply {share['median']:.0%}".replace("%", " %") in text
+    assert f"median of {share['looks']} looks at three people" in text
+    assert f"between {100 * share['lower']:.0f} and {share['upper']:.0%}".replace("%", " %") in text
+    assert f"in {share['against']} looks they pulled against it" in text
+    lesson = sentences("notebooks/05_build_the_losses.ipynb")
+    assert f"they supply {share['median']:.0%} of what".replace("%", " %") in lesson
+
+
+def test_what_targets_do_to_apparent_sex_and_age_is_what_was_measured():
+    found, text = stored("groups"), sentences(RESULTS_PAGE)
+    assert f"out of the latents of {found['adults']} generated adults" in text
+    for line, name in (("UFO", "ufo"), ("a natural face", "natural")):
+        row = found["targets"][name]
+        figures = f"{row['sex_flipped']:.0%} | {row['old_changed']:.1f} | {row['child_changed']:.1f}".replace("%", " %")
+        assert f"| {line} | {figures} |" in page(RESULTS_PAGE)
+    man, woman = (found["erased"][name] for name in ("man", "woman"))
+    assert man["people"] == woman["people"] == 8
+    said = [f"{man[key][0]:.2f} and {woman[key][0]:.2f}" for key in ("id", "retention_min")]
+    assert f"ID {said[0]}, lowest of the others {said[1]} for those read as men and as women" in text
+    for key in ("id", "id_others", "retention", "retention_min"):
+        assert max(man[key][1], woman[key][1]) < min(man[key][2], woman[key][2]), key  # they overlap
+
+
 def test_what_the_fast_paths_change_is_what_was_measured():
     rows, text = rows_of("shortcuts"), sentences(SPEED)
     for first, second in (("GUIDE", "GUIDE in single precision"), ("GUIDE by styles", "GUIDE")):
@@ -174,7 +201,8 @@ def test_how_far_from_w_two_inversions_end_is_what_the_notebook_prints():
     printed = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
     figures = dict(re.findall(r"^(.+?) +(0\.\d\d \| .+)$", printed, re.MULTILINE))
     ours, other = (figures[name].replace("|", " ").split() for name in ("encoder, then W+", "W+"))
-    assert ours[0] == other[0] and f"ends {ours[2]} from W instead of {other[2]}," in sentences(RESULTS_PAGE)
+    assert abs(float(ours[0]) - float(other[0])) < 0.03  # about as close
+    assert f"*encoder, then W+* ends {ours[2]} from W instead of {other[2]} as *W+*," in sentences(RESULTS_PAGE)
 
 
 def test_what_notebook_11_quotes_is_what_was_measured():
