@@ -37,9 +37,10 @@ BYTES_PER_PIXEL = 6_000  # of a latent's picture in one pass with gradients, all
 class Draw:
     """What a step looks at.
 
-    view: the camera that all share. w_u, w_t: [1, rows, w_dim], the latent of the step and the point that its target
-    has reached, which `place` names. delta: [N_a, rows, w_dim], offsets toward neighbours; others: [N_g, rows, w_dim],
-    people to be kept. Either is empty where its loss is switched off.
+    view: the camera that all share. place: whose turn it is, and where the target stands between w_u (0) and w_t (1).
+    w_u, w_t: [1, rows, w_dim], the latent of that turn and the point that the target has reached. delta:
+    [N_a, rows, w_dim], offsets toward neighbours; others: [N_g, rows, w_dim], people to be kept. Either is empty where
+    its loss is switched off.
     """
 
     view: View
