@@ -84,7 +84,7 @@ METHODS: dict[str, Method] = {
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
     "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
     "for good": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=1),
-    "for good, two rounds": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=2),
+    "for good twice": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=2),
     "GUIDE to a natural face": Method(None),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},

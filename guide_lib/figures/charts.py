@@ -55,10 +55,10 @@ def write(text: Text, words: str, width: float) -> None:
     text.set(fontproperties=Path(file), fontsize=points)
 
 
-def name_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """Write what is along the axes, as far as there is room."""
+def name_axes(axes: Axes, xlabel: str, ylabel: str, share: float = 0.6) -> None:
+    """Write what is along the axes, as far as there is room: along x that share of the chart."""
     size = axes.figure.bbox
-    write(axes.xaxis.label, xlabel, 0.6 * size.width)
+    write(axes.xaxis.label, xlabel, share * size.width)
     write(axes.yaxis.label, ylabel, 0.8 * size.height)
 
 
@@ -184,7 +184,7 @@ def intervals(
         axes.plot([interval.mean], [place], "o", color=STYLES[1][0])
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1)
-    name_axes(axes, xlabel, "")
+    name_axes(axes, xlabel, "", share=0.45)  # names stand beside it
     axes.set_yticks(range(len(groups)))
     labels = axes.set_yticklabels([""] * len(groups))
     for label, name in zip(labels, groups, strict=True):

@@ -86,7 +86,7 @@ class Objective:
         """The draws of step `index`. No switch changes another's draw."""
         s, teacher = self.settings, self.teacher
         turn, position = (index - 1) % len(self.w_u), s.position(index)
-        w_u, w_t = (w[[turn % len(w)]] for w in (self.w_u, self.w_t))
+        w_u, w_t = (w[k : k + 1] for w in (self.w_u, self.w_t) for k in [turn % len(w)])
         place = (0 if position == 1 and len(self.w_t) == 1 else turn), position
         rng = step_rng(s.seed, index)
         view = teacher.sample_views(1, rng)[0]

@@ -167,8 +167,8 @@ def likened(session: Session, latent_at: Callable[[float], torch.Tensor]) -> Cal
     """A `render` for one control: what the untouched generator draws there, and how like the chosen person it is."""
     person = session.draw(session.person.w_u, before=True)[:1]
 
-    def rendered(place: float) -> tuple[Picture, str]:
-        drawn = session.draw(latent_at(place), before=True)[:1]
+    def rendered(**place: float) -> tuple[Picture, str]:
+        drawn = session.draw(latent_at(*place.values()), before=True)[:1]
         cosine = identity_similarity(session.networks.judge, person, drawn)[0].item()
         return drawn[0], f"Judge cosine to the person {cosine:.2f}."
 
