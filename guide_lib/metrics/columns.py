@@ -96,7 +96,7 @@ _ratio = partial(Metric, bounds=(0.0, math.inf), unit="ratio, 1 is usual", forma
 _seconds = partial(Metric, bounds=(0.0, math.inf), unit="s", format=".1f")
 _steps = partial(Metric, bounds=(0.0, math.inf), unit="steps", format=".1f")
 _rank = partial(Metric, bounds=(0.0, math.inf), unit="rank from 0", format=".1f")
-_difference = partial(Metric, bounds=(-2.0, 2.0), unit="judge cosine")
+_difference = partial(Metric, bounds=(-2.0, 2.0), unit="difference of cosines")
 _count = partial(Metric, bounds=(0.0, math.inf), format=".0f", column=False)
 
 _ALL = (

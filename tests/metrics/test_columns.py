@@ -64,7 +64,9 @@ def test_all_that_reports_and_stored_rows_hold_is_declared():
 
 def test_a_unit_has_its_bounds():
     at_least_0 = {"LPIPS", "s", "steps", "rank from 0", ""}
-    ends = {"judge cosine": (-1, 1), "share": (0, 1)} | dict.fromkeys(at_least_0, (0, math.inf))
+    ends = {"judge cosine": (-1, 1), "difference of cosines": (-2, 2), "share": (0, 1)} | dict.fromkeys(
+        at_least_0, (0, math.inf)
+    )
     for key, metric in METRICS.items():
         if key != "retention_sd" and metric.unit in ends:
             assert metric.bounds == ends[metric.unit], key

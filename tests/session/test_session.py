@@ -196,7 +196,9 @@ def test_every_view_is_drawn_from_a_session(session):
         assert len(kind.of(session).png()) > 100
     walk = LatentWalk.of(session)
     walk.set(position=0.0)
-    assert torch.allclose(walk._render(position=0.0)[0], session.draw(NETWORKS.generator.w_avg, before=True)[0], atol=1e-6)
+    assert torch.allclose(
+        walk._render(position=0.0)[0], session.draw(NETWORKS.generator.w_avg, before=True)[0], atol=1e-6
+    )
     assert TargetSlider.of(session).controls["d"].value == pytest.approx(-TargetSlider.of(session).person)
 
 
