@@ -19,7 +19,6 @@ trains on w_u and on all codes that were found, in turn, toward the same target.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +29,7 @@ import torch
 from torch import Tensor
 
 from guide_lib.attacks import Attacker, Equipment, Hunted, search
-from guide_lib.checkpoint import load_tensors, save_tensors
+from guide_lib.checkpoint import Run, load_tensors, networks_digest, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
 from guide_lib.inversion import InversionSettings
@@ -114,7 +113,10 @@ def forget_for_good(
         GuideError: a loss is not finite, or the folder belongs to another run.
     """
     settings, student, codes = settings or RobustSettings(), start or generator.student(), w_u
-    run = _digest(settings, w_u, w_t, photo)
+    run = ""
+    if folder is not None:  # every weight is read for it
+        digest = networks_digest(*filter(None, (generator, start)), perceptual, embedder)
+        run = Run(settings, w_u, torch.cat([w_t.flatten(), photo.to(w_t).flatten()]), digest).fingerprint()
     for index in range(1, settings.rounds + 1):
         begun = time.perf_counter()
         kept = folder and folder / f"found-{index}.safetensors"
@@ -122,8 +124,8 @@ def forget_for_good(
             found = _kept(kept, run)
         else:
             found = _found(Hunted(student, photo, w_u, w_t, view), settings.attacker_of(index), perceptual, embedder)
-        if kept:
-            save_tensors(kept, {"found": found}, {"run": run})
+            if kept:
+                save_tensors(kept, {"found": found}, {"run": run})
         codes = torch.cat([codes, found.to(codes)])
         yield RobustStep(index, "search", 1, 1, codes, {}, time.perf_counter() - begun, student)
         known = {"perceptual": perceptual, "embedder": embedder, "start": start if settings.once else student}
@@ -149,8 +151,3 @@ def _kept(path: Path, run: str) -> Tensor:
     if facts.get("run") != run:
         raise GuideError(f"{path} belongs to another run; choose another folder, or delete it.")
     return tensors["found"]
-
-
-def _digest(settings: RobustSettings, *latents: Tensor) -> str:
-    content = [x.detach().cpu().float().contiguous().numpy().tobytes() for x in latents]
-    return hashlib.sha256(repr(settings).encode() + b"".join(content)).hexdigest()

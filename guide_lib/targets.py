@@ -168,6 +168,17 @@ def mahalanobis(ws: Tensor, w_avg: Tensor, precision: Tensor) -> Tensor:
     return ((x @ precision) * x).sum(2).mean(1).sqrt()
 
 
+def usual_distance(own: Tensor, w_avg: Tensor, precision: Tensor) -> float:
+    """The Mahalanobis distance that the share `LIKELY` of a generator's own samples [N, rows, w_dim], in W, keep to.
+
+    >>> own = generator.sample(200, rng)
+    >>> limit = usual_distance(own, generator.w_avg, torch.eye(6).double())
+    >>> (mahalanobis(own, generator.w_avg, torch.eye(6).double()) <= limit).double().mean().item()
+    0.950
+    """
+    return mahalanobis(own[:, :1], w_avg[:, :1], precision).quantile(LIKELY).item()
+
+
 def draw_strangers(
     generator: Generator,
     moment: Tensor,
@@ -182,7 +193,7 @@ def draw_strangers(
     rng = torch.Generator().manual_seed(seed)
     ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
     precision = torch.linalg.inv(moment.detach().cpu().double())
-    limit = mahalanobis(own[:, :1], generator.w_avg[:, :1], precision).quantile(LIKELY).item()
+    limit = usual_distance(own, generator.w_avg, precision)
     readings = [attribute.to(ws) for attribute in (attributes or {}).values()]
     stacked = torch.stack(readings, dim=1) if readings else ws.new_zeros(generator.w_dim, 0)
     return Strangers(ws, precision, limit, stacked)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from guide_lib.closed_form.metric import population_moment
 from guide_lib.generators import Generator
-from guide_lib.targets import LIKELY, mahalanobis
+from guide_lib.targets import mahalanobis, usual_distance
 
 OWN, OWN_SEED = 1000, 30_303  # the generator's own samples, and the seed that draws them
 
@@ -53,5 +53,4 @@ def likelihood_of(generator: Generator) -> Likelihood:
     """From 20,000 mapped samples, in a second or two; that of a student is its generator's, whose mapping it has."""
     precision, rows = torch.linalg.inv(population_moment(generator)), generator.drawn_rows()
     own = generator.sample(OWN, torch.Generator().manual_seed(OWN_SEED))
-    usual = mahalanobis(own[:, :1], generator.w_avg[:, :1], precision).quantile(LIKELY).item()
-    return Likelihood(generator.w_avg, precision, rows, usual)
+    return Likelihood(generator.w_avg, precision, rows, usual_distance(own, generator.w_avg, precision))

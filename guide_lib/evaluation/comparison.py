@@ -161,7 +161,8 @@ def unlearn_by(
 ) -> dict[str, float]:
     """Unlearn a person from the untouched generator by a method of `METHODS`; the session has the student then.
 
-    Returns the seconds that the search of the target and the erasure took. A killed run goes on from `checkpoint`.
+    Returns the seconds that the search of the target and the erasure took. A killed run goes on from `checkpoint`;
+    one in rounds begins again.
 
     >>> session, person = Session(networks), Person("7", w_u)
     >>> sorted(unlearn_by("closed form", session, person, UnlearningSettings(), tmp_path / "7.safetensors"))

@@ -86,8 +86,9 @@ class Objective:
         """The draws of step `index`. No switch changes another's draw."""
         s, teacher = self.settings, self.teacher
         turn, position = (index - 1) % len(self.w_u), s.position(index)
-        w_u, w_t = (w[k : k + 1] for w in (self.w_u, self.w_t) for k in [turn % len(w)])
-        place = (0 if position == 1 and len(self.w_t) == 1 else turn), position
+        shared = len(self.w_t) == 1  # all turns have one target
+        w_u, w_t = self.w_u[turn : turn + 1], self.w_t if shared else self.w_t[turn : turn + 1]
+        place = (0 if position == 1 and shared else turn), position
         rng = step_rng(s.seed, index)
         view = teacher.sample_views(1, rng)[0]
         neighbours, others = teacher.sample(s.n_adjacent, rng), teacher.sample(s.n_global, rng)
