@@ -65,7 +65,7 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m guide_lib assets fetch
-	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m 'not alone'
+	$(BIN)/python -m pytest $(PARALLEL) --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest $(shell grep -rlF --include='test_*.py' pytest.mark.alone tests)
 	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal --doctest-modules guide_lib
 	$(BIN)/python -m pytest $(PARALLEL) --dist loadfile --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks

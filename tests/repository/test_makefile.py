@@ -73,7 +73,7 @@ def test_all_tests_run_on_several_cores_but_those_that_want_to_be_alone():
         return [line.partition("-m pytest ")[2] for line in said.splitlines() if "-m pytest" in line]
 
     unit, alone, examples, notebooks = commands()
-    assert unit == "-n auto --dist worksteal -m 'not alone'"
+    assert unit == "-n auto --dist loadfile --no-loadscope-reorder -m 'not alone'"
     assert {ROOT / name for name in alone.split()} == {
         path for path in TESTS.rglob("test_*.py") if MARK in path.read_text(encoding="utf-8")
     }
