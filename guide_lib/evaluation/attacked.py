@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ from torch import Tensor
 from guide_lib.attacks import Attacker, Equipment, Found, Hunted, search, strangers_of
 from guide_lib.attacks.search import LOOK_EVERY
 from guide_lib.evaluation.comparison import unlearn_by
-from guide_lib.evaluation.scenarios import people_of
-from guide_lib.experiment import Networks, Person
+from guide_lib.evaluation.scenarios import people_names, people_of, person_named
+from guide_lib.experiment import Networks, Person, bar
 from guide_lib.files import append_row, file_stem, read_rows, write_json
-from guide_lib.generators import Generator
 from guide_lib.metrics.intervals import mean_interval, share_interval
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
+from guide_lib.workers import Crew
 
 UNTOUCHED = "untouched"  # in place of a method
+_KEY = ("scenario", "method", "person", "attacker", "who")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class AttackTable:
         """All that are there; none if the table was not begun."""
         return read_rows(self.path)
 
+    @cached_property
+    def session(self) -> Session:
+        """In which students are trained, one after another."""
+        return Session(self.networks, self.folder)
+
     def fill(
         self,
         scenario: str,
@@ -74,27 +81,32 @@ class AttackTable:
         settings: UnlearningSettings,
         people: int,
         photos: Path | None = None,
+        crew: Crew | None = None,
     ) -> list[dict[str, Any]]:
         """Add the rows that are missing; returns all. A student is trained only if one of its rows is missing.
 
+        crew: does the searches, several students at once; what its workers have ready is a table like this one. A
+        worker that dies costs the rows of its student.
+
         Raises:
-            GuideError: the scenario, a method or what an attacker needs is unknown.
+            GuideError: the scenario, a method or what an attacker needs is unknown, or workers could not make rows.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "attackers.json", {name: asdict(a) for name, a in self.attackers.items()})
-        session = Session(self.networks, self.folder)
-        for person in people_of(scenario, self.networks, people, self.folder, photos):
-            facts = {"scenario": scenario, "method": UNTOUCHED, "person": person.name}
-            self._attack(facts, self._missing(facts, ["person"]), self.networks.generator, _hunted(session, person))
-            who = ["person", *["stranger"] * bool(self.strangers)]
-            for method in methods:
-                facts = {"scenario": scenario, "method": method, "person": person.name}
-                if missing := self._missing(facts, who):
-                    stem = self.folder / file_stem("-".join(facts.values()))
-                    unlearn_by(method, session, person, settings, stem.with_suffix(".safetensors"))
-                    hunted = replace(_hunted(session, person), w_t=session.w_t)
-                    self._attack(facts, missing, session.student, hunted)
-                    stem.with_suffix(".safetensors").unlink(missing_ok=True)
+        students = [UNTOUCHED, *methods]
+        if crew is None:
+            found = people_of(scenario, self.networks, people, self.folder, photos)
+            wanted = ((person, method) for person in found for method in students)
+            made = ([row] for person, method in wanted for row in self._searches(scenario, method, person, settings))
+        else:
+            names = people_names(scenario, self.networks, people, photos)
+            keys = ((scenario, method, name) for method in students for name in names)
+            jobs = [key for key in keys if self._missing(key)]
+            work = partial(searches_of, settings=settings, photos=photos and photos.absolute())
+            made = bar((rows for _, rows in crew.finished(work, jobs)), len(jobs), "students", "student")
+        for rows in made:
+            for row in rows:
+                append_row(self.path, row)
         return self.rows()
 
     def lines(self, judge: str) -> Iterator[dict[str, Any]]:
@@ -119,21 +131,31 @@ class AttackTable:
             line["accepted"] = share_interval([float(x["best"] >= self.thresholds[judge]) for x in group])
             yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
 
-    def _missing(self, facts: Mapping[str, str], who: Sequence[str]) -> list[tuple[str, str]]:
-        """Which (attacker, who) have no row yet."""
+    def _missing(self, key: tuple[str, str, str]) -> list[tuple[str, str]]:
+        """Which (attacker, who) have no row yet. key: scenario, method, person."""
+        who = ["person", *["stranger"] * bool(self.strangers and key[1] != UNTOUCHED)]
         done = {_key(row) for row in self.rows()}
-        wanted = [(attacker, one) for attacker in self.attackers for one in who]
-        return [(attacker, one) for attacker, one in wanted if (*facts.values(), attacker, one) not in done]
+        return [(attacker, one) for attacker in self.attackers for one in who if (*key, attacker, one) not in done]
 
-    def _attack(
-        self, facts: Mapping[str, str], missing: Sequence[tuple[str, str]], student: Generator, hunted: Hunted
-    ) -> None:
-        hunted = replace(hunted, student=student)
+    def _searches(
+        self, scenario: str, method: str, person: Person, settings: UnlearningSettings
+    ) -> Iterator[dict[str, Any]]:
+        """The missing rows of one student, search by search."""
+        key, session = (scenario, method, person.name), self.session
+        if not (missing := self._missing(key)):
+            return
+        hunted = _hunted(session, person)
+        checkpoint = self.folder / f"{file_stem('-'.join(key))}.safetensors"
+        if method != UNTOUCHED:
+            unlearn_by(method, session, person, settings, checkpoint)
+            hunted = replace(hunted, student=session.student, w_t=session.w_t)
         for attacker, who in missing:
-            people = [hunted] if who == "person" else self._strangers(hunted, facts["person"])
+            hunt = [hunted] if who == "person" else self._strangers(hunted, person.name)
             stop_at = self.thresholds if self.stop else None
-            spaces = search(people, self.attackers[attacker], self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
-            append_row(self.path, {**facts, "attacker": attacker, "who": who, "spaces": self._facts(spaces)})
+            spaces = search(hunt, self.attackers[attacker], self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
+            facts = dict(zip(_KEY, (*key, attacker, who), strict=True))
+            yield facts | {"spaces": self._facts(spaces)}
+        checkpoint.unlink(missing_ok=True)
 
     def _strangers(self, hunted: Hunted, name: str) -> list[Hunted]:
         pictures = self.pictures
@@ -150,6 +172,25 @@ class AttackTable:
         return facts
 
 
+def searches_of(
+    table: AttackTable,
+    scenario: str,
+    method: str,
+    person: str,
+    settings: UnlearningSettings,
+    photos: Path | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of one student that a table lacks; what a worker does. person: by name.
+
+    >>> table = AttackTable(networks, Equipment({"own": perceptual}, {"own": embedder}, {"judge": judge}),
+    ...                     {"one": Attacker(starts=1)}, {"judge": 0.716}, tmp_path)
+    >>> [row["who"] for row in searches_of(table, "random", "untouched", "3", UnlearningSettings())]
+    ['person']
+    """
+    found = person_named(scenario, table.networks, person, table.folder, photos)
+    return list(table._searches(scenario, method, found, settings))
+
+
 def _hunted(session: Session, person: Person) -> Hunted:
     """In the untouched generator; for the start "reflected" the target is UFO's, which an attacker would try first."""
     session.start_over(replace(person, others=None))
@@ -157,7 +198,7 @@ def _hunted(session: Session, person: Person) -> Hunted:
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("scenario", "method", "person", "attacker", "who"))
+    return tuple(row[name] for name in _KEY)
 
 
 def _cell(
