@@ -1,7 +1,8 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
 from guide_lib.evaluation.attacked import AttackTable
-from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.comparison import claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.measuring import Measures, measured
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.report import write_report
 from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
@@ -17,6 +18,7 @@ __all__ = [
     "contrast",
     "evaluate_people",
     "facts_made",
+    "measured",
     "people_of",
     "protocol_of",
     "read_rows",

@@ -27,7 +27,9 @@ from torch import Tensor
 
 from guide_lib.attacks import Attacker, Equipment, Found, Hunted, search, strangers_of
 from guide_lib.attacks.search import LOOK_EVERY
-from guide_lib.evaluation.comparison import unlearn_by
+from guide_lib.evaluation.comparison import keep_picture, unlearn_by
+from guide_lib.evaluation.measuring import Measures, measured
+from guide_lib.evaluation.results import row_key
 from guide_lib.evaluation.scenarios import people_of
 from guide_lib.experiment import Networks, Person
 from guide_lib.files import append_row, file_stem, read_rows, write_json
@@ -74,8 +76,11 @@ class AttackTable:
         settings: UnlearningSettings,
         people: int,
         photos: Path | None = None,
+        measures: Measures | None = None,
     ) -> list[dict[str, Any]]:
         """Add the rows that are missing; returns all. A student is trained only if one of its rows is missing.
+
+        measures: what is measured of each student besides, in the rows of people.jsonl; nothing if None.
 
         Raises:
             GuideError: the scenario, a method or what an attacker needs is unknown.
@@ -89,12 +94,20 @@ class AttackTable:
             who = ["person", *["stranger"] * bool(self.strangers)]
             for method in methods:
                 facts = {"scenario": scenario, "method": method, "person": person.name}
-                if missing := self._missing(facts, who):
-                    stem = self.folder / file_stem("-".join(facts.values()))
-                    unlearn_by(method, session, person, settings, stem.with_suffix(".safetensors"))
-                    hunted = replace(_hunted(session, person), w_t=session.w_t)
-                    self._attack(facts, missing, session.student, hunted)
-                    stem.with_suffix(".safetensors").unlink(missing_ok=True)
+                known = measures is None or row_key(facts) in map(row_key, read_rows(self.folder / "people.jsonl"))
+                missing = self._missing(facts, who)
+                if known and not missing:
+                    continue
+                checkpoint = self.folder / f"{file_stem('-'.join(facts.values()))}.safetensors"
+                cost = unlearn_by(method, session, person, settings, checkpoint)
+                if not known:
+                    row = facts | person.facts | cost | measured(session, person, measures)
+                    append_row(self.folder / "people.jsonl", row)
+                    keep_picture(session, self.folder / "pictures" / f"{checkpoint.stem}.jpg")
+                session.person = replace(person, others=None)
+                hunted = Hunted(session.student, session.photo(), person.w_u, session.w_t)
+                self._attack(facts, missing, session.student, hunted)
+                checkpoint.unlink(missing_ok=True)
         return self.rows()
 
     def lines(self, judge: str) -> Iterator[dict[str, Any]]:
