@@ -45,8 +45,9 @@ class RobustSettings:
     """How often is searched and how is trained.
 
     rounds: of a search and a training. attacker: who searches; his networks are those of the losses. training: of each
-    round. once: every round begins again at `start`, with as many steps more; otherwise it goes on from the round
-    before.
+    round. pursuit: from the second round on the codes of the round before take so many steps on, in the student as it
+    is by then, and w_u and these alone are trained on; 0 searches anew and keeps all that was ever found. once: every
+    round begins again at `start`, with as many steps more; otherwise it goes on from the round before.
     """
 
     rounds: int = 2
@@ -54,6 +55,7 @@ class RobustSettings:
         default_factory=lambda: Attacker(starts=2, settings=InversionSettings(steps_w=80, steps_w_plus=0))
     )
     training: UnlearningSettings = field(default_factory=UnlearningSettings.finish)
+    pursuit: int = 0
     once: bool = False
 
     def training_of(self, index: int) -> UnlearningSettings:
