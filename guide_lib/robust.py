@@ -12,9 +12,11 @@
 
 ID asks one latent, and an erasure moves that one. The person is drawn at others, which an attacker with a photo finds
 in a minute (`guide_lib.attacks.search`). Each round makes the attack itself, with the defender's own networks, and then
-trains on w_u and on all codes that were found, in turn, toward the same target. Adversarial training of concept erasers
-(Zhang et al. 2024, AdvUnlearn, arXiv 2405.15234) and search before one erasure (Srivatsan et al. 2024, STEREO, arXiv
-2408.16807) do so for diffusion models.
+trains on w_u and on the codes that were found, in turn, toward the same target. An attacker who is searched for anew
+costs the most and is met the least; one who is pursued (`pursuit`) goes on from where the last training left him, so
+that student and attacker move by turns, as in adversarial training. Adversarial training of concept erasers (Zhang et
+al. 2024, AdvUnlearn, arXiv 2405.15234) and search before one erasure (Srivatsan et al. 2024, STEREO, arXiv 2408.16807)
+do so for diffusion models.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from guide_lib.attacks import Attacker, Equipment, Hunted, search
 from guide_lib.checkpoint import Run, load_tensors, networks_digest, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
-from guide_lib.inversion import InversionSettings
+from guide_lib.inversion import InversionSettings, invert
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.unlearning import UnlearningSettings, unlearn
@@ -125,10 +127,14 @@ def forget_for_good(
         if kept and kept.exists():
             found = _kept(kept, run)
         else:
-            found = _found(Hunted(student, photo, w_u, w_t, view), settings.attacker_of(index), perceptual, embedder)
+            person = Hunted(student, photo, w_u, w_t, view)
+            if index > 1 and settings.pursuit:
+                found = _pursued(person, codes[1:], settings, perceptual, embedder)
+            else:
+                found = _found(person, settings.attacker_of(index), perceptual, embedder)
             if kept:
                 save_tensors(kept, {"found": found}, {"run": run})
-        codes = torch.cat([codes, found.to(codes)])
+        codes = torch.cat([w_u if settings.pursuit else codes, found.to(codes)])
         yield RobustStep(index, "search", 1, 1, codes, {}, time.perf_counter() - begun, student)
         known = {"perceptual": perceptual, "embedder": embedder, "start": start if settings.once else student}
         checkpoint = folder and folder / f"round-{index}.safetensors"
@@ -145,6 +151,15 @@ def _found(person: Hunted, attacker: Attacker, perceptual: LPIPS, embedder: Embe
     tools = Equipment({"own": perceptual}, {"own": embedder}, {})
     (spaces,) = search([person], attacker, tools)
     return torch.cat([space.ws for space in spaces])
+
+
+def _pursued(person: Hunted, codes: Tensor, settings: RobustSettings, perceptual: LPIPS, embedder: Embedder) -> Tensor:
+    """Where `codes` [N, rows, w_dim] come from where they are, in the attacker's last space."""
+    in_w_plus = settings.attacker.settings.steps_w_plus > 0
+    steps = {"steps_w": settings.pursuit * (not in_w_plus), "steps_w_plus": settings.pursuit * in_w_plus}
+    budget, photos = replace(settings.attacker.settings, **steps), person.photo.expand(len(codes), -1, -1, -1)
+    known = {"perceptual": perceptual, "embedder": embedder, "start": codes}
+    return invert(person.student, photos, budget, **known, views=person.view and [person.view] * len(codes))
 
 
 def _kept(path: Path, run: str) -> Tensor:
