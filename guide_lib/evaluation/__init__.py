@@ -1,6 +1,6 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
-from guide_lib.evaluation.attacked import AttackTable
+from guide_lib.evaluation.attacked import AttackTable, attack_lines
 from guide_lib.evaluation.comparison import claim_folder, evaluate_people, facts_made
 from guide_lib.evaluation.measuring import Measures, measured
 from guide_lib.evaluation.protocol import protocol_of
@@ -13,6 +13,7 @@ __all__ = [
     "METHODS",
     "Measures",
     "SCENARIOS",
+    "attack_lines",
     "chosen_methods",
     "claim_folder",
     "contrast",

@@ -145,11 +145,15 @@ def unlearn_by(
     if METHODS[method].at_once:
         session.erase_at_once()
     if METHODS[method].trained:
-        rounds = METHODS[method].rounds
-        robust = RobustSettings(rounds, training=settings)
-        run = session.erase_for_good(robust) if rounds else session.erase(settings, checkpoint=checkpoint)
+        total, changes = settings.steps, METHODS[method].robust
+        if changes is None:
+            run = session.erase(settings, checkpoint=checkpoint)
+        else:
+            device = person.w_u.device if settings.mixed_precision else None
+            robust = replace(RobustSettings.fast(device, **changes), training=settings)
+            run, total = session.erase_for_good(robust), robust.total()
         with closing(run) as steps:
-            for _ in bar(steps, rounds * (1 + settings.steps) or settings.steps, f"{method}, person {person.name}"):
+            for _ in bar(steps, total, f"{method}, person {person.name}"):
                 pass
     return row | {"seconds": time.perf_counter() - started}
 
