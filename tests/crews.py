@@ -14,6 +14,7 @@ from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.bench import Bench
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.experiment import Networks
 from guide_lib.files import append_row
 from guide_lib.session import Session
@@ -90,8 +91,8 @@ def unhurried_bench(folder: Path) -> Bench:
     return bench(folder)
 
 
-def attack_table(folder: Path) -> AttackTable:
-    """A table like that of test_attacked.py."""
+def attack_table(folder: Path) -> tuple[AttackTable, Measures]:
+    """A table like that of test_attacked.py, and what is measured besides."""
     from test_attacked import table
 
-    return table(folder)
+    return table(folder), Measures()

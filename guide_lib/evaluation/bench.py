@@ -5,34 +5,15 @@ A worker opens it once for all its rows; see `guide_lib.workers`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.generators import load_directions
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.metrics import photo_features
 from guide_lib.perception.inception import load_inception
 from guide_lib.session import Session
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What to measure besides the report of every run.
-
-    directions: name -> [w_dim], for views of a flat generator; None leaves those out (one with cameras has its own).
-    inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of real pictures for
-    dFID_real. attacks: whether to attack each student.
-    """
-
-    directions: Mapping[str, Tensor] | None = None
-    inception: Any = None
-    pairs: int = 0
-    real: Tensor | None = None
-    attacks: bool = False
 
 
 @dataclass(frozen=True)

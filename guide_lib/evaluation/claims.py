@@ -10,7 +10,7 @@ from typing import Any
 
 from guide_lib.checkpoint import networks_digest
 from guide_lib.errors import GuideError
-from guide_lib.evaluation.bench import Measures
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import read_rows, row_key
 from guide_lib.experiment import Networks

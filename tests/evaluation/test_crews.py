@@ -16,12 +16,14 @@ from project import ROOT
 from test_attacked import table
 from test_comparison import SETTINGS
 
+from guide_lib import evaluation
+from guide_lib.__main__ import main
 from guide_lib.commands.options import part
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import attacked, comparison
-from guide_lib.evaluation.bench import Measures
 from guide_lib.evaluation.claims import shard_folder
 from guide_lib.evaluation.comparison import evaluate_people
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.results import read_rows
 from guide_lib.experiment import run_folder
 from guide_lib.processes import Processes
@@ -75,18 +77,21 @@ def read_ready(folder):
 
 
 def test_the_table_of_attacks_is_filled_by_workers_as_by_one_process(two, tmp_path):
-    alone = table(tmp_path / "alone").fill("random", ["closed form"], SETTINGS, people=2)
+    alone = table(tmp_path / "alone").fill("random", ["closed form"], SETTINGS, 2, measures=Measures())
     crew = Crew(two, partial(crews.attack_table, tmp_path / "crew"), lambda: 2)
     small = table(tmp_path / "crew")
-    rows = small.fill("random", ["closed form"], SETTINGS, people=2, crew=crew)
+    rows = small.fill("random", ["closed form"], SETTINGS, 2, measures=Measures(), crew=crew)
     assert sorted(map(attacked._key, rows)) == sorted(map(attacked._key, alone))
+    assert Counter(keys(read_rows(tmp_path / "crew" / "people.jsonl"))) == Counter(
+        keys(read_rows(tmp_path / "alone" / "people.jsonl"))
+    )
     assert len(list(small.lines("judge"))) == len(list(table(tmp_path / "alone").lines("judge")))
     found = {attacked._key(row): row for row in rows}
     for row in alone:
         for space, people in row["spaces"].items():
             mine = found[attacked._key(row)]["spaces"][space]
             assert [x["judge"]["best"] for x in mine] == pytest.approx([x["judge"]["best"] for x in people], abs=1e-3)
-    assert small.fill("random", ["closed form"], SETTINGS, people=2, crew=crew) == rows
+    assert small.fill("random", ["closed form"], SETTINGS, 2, measures=Measures(), crew=crew) == rows
 
 
 def test_a_full_disk_ends_the_run_and_what_was_written_is_kept(two, tmp_path, monkeypatch):
@@ -120,6 +125,17 @@ def test_shards_make_all_rows_and_a_run_of_the_whole_takes_them(tmp_path, monkey
         evaluated(tmp_path, people=4)
 
 
+def test_the_command_deals_people_out_and_puts_their_rows_together(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "open_bench", crews.bench)
+    asked = ["evaluate", "--methods", "closed form", "--people", "3", "--out", str(tmp_path)]
+    for number in (1, 2):
+        assert main([*asked, "--shard", f"{number}/2"]) == 0
+    assert len(read_rows(tmp_path / "shard-1-of-2" / "people.jsonl")) == 2 and capsys.readouterr().out
+    monkeypatch.setattr(comparison, "_one_person", lambda *_: pytest.fail("the rows are there"))
+    assert main(asked) == 0
+    assert "| random: closed form | 3 |" in capsys.readouterr().out
+
+
 def test_a_part_is_one_of_several():
     assert part("2/8") == (2, 8)
     for wrong in ("0/8", "9/8", "2", "a/b", "2/", "-1/2"):
@@ -145,7 +161,8 @@ if __name__ == "__main__":
 def command(folder) -> subprocess.Popen:
     tests = [str(path) for path in (ROOT, ROOT / "tests")]
     code = COMMAND.format(path=tests)
-    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
+    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], **options)
 
 
 def until(happened) -> None:
@@ -170,7 +187,7 @@ def test_ctrl_c_leaves_a_folder_that_goes_on_and_no_worker(tmp_path):
     process = command(tmp_path)
     until(lambda: len(list(tmp_path.glob("random-*.safetensors"))) == 2)
     before = max(steps_kept(tmp_path))
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it, too
     _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and said.endswith("stopped; the same command continues from here\n"), said
     assert "Traceback" not in said and not any(map(alive, read_ready(tmp_path)))
