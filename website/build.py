@@ -3,7 +3,7 @@
     python website/build.py [--out dist/site]
 
 A page for each notebook, with its stored outputs and our answers, a gallery of them, the documents, and the students'
-copies to download. Nothing is executed. Opened from the disk it works, search and both colour schemes included.
+copies to download. Nothing is executed. It works from the disk, too, but for formulas, which a network draws (MathJax).
 """
 
 from __future__ import annotations

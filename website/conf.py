@@ -21,4 +21,5 @@ html_theme_options = {
     "use_repository_button": True,
     "use_download_button": False,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # one field to search in is enough
 }
