@@ -2,13 +2,15 @@
 
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.leaderboard import LEADERBOARD, leaderboard
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.report import write_report
-from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
+from guide_lib.evaluation.results import contrast, read_rows, row_key, score_of, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, people_of
 
 __all__ = [
     "AttackTable",
+    "LEADERBOARD",
     "METHODS",
     "Measures",
     "SCENARIOS",
@@ -17,10 +19,12 @@ __all__ = [
     "contrast",
     "evaluate_people",
     "facts_made",
+    "leaderboard",
     "people_of",
     "protocol_of",
     "read_rows",
     "row_key",
+    "score_of",
     "summarise",
     "table_of",
     "write_report",

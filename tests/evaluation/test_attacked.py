@@ -12,6 +12,7 @@ from guide_lib.attacks import Attacker, Equipment, likelihood_of, strangers_of
 from guide_lib.evaluation import attacked
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.comparison import Measures
+from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics.columns import METRICS
@@ -30,6 +31,7 @@ TOOLS = Equipment(
     likelihood_of(NETWORKS.generator),
 )
 THRESHOLDS = {"judge": 0.716, "second": 0.6}
+JUDGED = {"threshold": 0.716, "false_accepts": 0.001, "strict": 0.651, "false_rejects": 0.04}
 
 
 def table(folder, **changes) -> AttackTable:
@@ -112,7 +114,7 @@ def test_a_row_puts_every_search_beside_its_controls_and_older_rows_are_read(tmp
 def test_every_folder_says_how_its_numbers_came_about(tmp_path, measures):
     run(tmp_path, people=1, methods=["GUIDE"], measures=measures)
     protocol = json.loads((tmp_path / "protocol.json").read_text(), parse_constant=pytest.fail)
-    assert protocol["judge"]["threshold"] == 0.716 and protocol["generator"]["resolution"] == 16
+    assert protocol["judge"] == {"name": "AnySize", **JUDGED} and protocol["generator"]["resolution"] == 16
     assert protocol["metrics"].keys() == METRICS.keys()
     assert ("attackers" in protocol) == measures.attacks
     if measures.attacks:
@@ -120,3 +122,11 @@ def test_every_folder_says_how_its_numbers_came_about(tmp_path, measures):
             protocol["attackers"]["own"]["starts"] == 4
             and protocol["relearning"]["tuners"]["sgd"]["optimizer"] == "sgd"
         )
+
+
+def test_both_thresholds_are_also_said_at_the_size_of_the_pictures(monkeypatch):
+    judge = TinyEmbedder(seed=9)
+    monkeypatch.setattr(judge, "name", "dlib", raising=False)
+    monkeypatch.setattr(NETWORKS.generator, "resolution", 128)
+    found = protocol_of(replace(NETWORKS, judge=judge), SETTINGS, attacks=False)["judge"]
+    assert found == {"name": "dlib", **JUDGED, "at_this_size": {"accepted": 0.708, "strict": 0.651}}
