@@ -143,7 +143,11 @@ MUTANTS = {
         "(self.scores >= self.scores[index]).sum()) - 1",
         "(self.scores > self.scores[index]).sum())",
     ),
-    "relearning never looks": ("attacks/relearning.py", "if curve[-1][1] >= threshold:", "if curve[-1][1] >= 2:"),
+    "relearning never looks": (
+        "attacks/relearning.py",
+        "if accepted is None and curve[-1][1] >= threshold:",
+        "if accepted is None and curve[-1][1] >= 2:",
+    ),
     "the attacker keeps the worst": (
         "attacks/reinversion.py",
         "return self.cosines.max().item()",
