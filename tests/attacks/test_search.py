@@ -91,8 +91,18 @@ def test_the_curve_counts_every_start_and_ends_with_what_was_found(hunted, tools
 def test_a_search_may_end_when_the_judges_are_satisfied(hunted, tools):
     (only,) = search([hunted], ONE, tools, look_every=5, stop_at={"judge": 0.6, "second": 0.6})[0]
     assert only.steps < 120 and min(only.cosines("judge").max(), only.cosines("second").max()) >= 0.6
+    whole = search([hunted], ONE, tools, stop_at={"judge": -1.0, "second": 1.1})[0]  # whom only one of them accepts
+    assert [found.steps for found in whole] == [120, 120]
     spaces = search([hunted, blind(hunted)], ONE, tools, look_every=5, stop_at={"judge": 0.999})
     assert [len(found) for found in spaces][1] == 2 and spaces[1][1].steps == 120
+
+
+def test_a_batch_ends_when_everybody_in_it_is_found(hunted, tools):
+    photo = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1  # whom nobody draws
+    (alone,) = search([replace(hunted, photo=photo)], ONE, tools)
+    limit = max(cosine for found in alone for _, cosine in found.curve("judge")) + 0.01
+    first, second = search([hunted, replace(hunted, photo=photo)], ONE, tools, stop_at={"judge": limit})
+    assert first[0].curve("judge")[0][1] > limit and [found.steps for found in first + second] == [120] * 4
 
 
 def test_starts_are_where_they_are_said_to_be(hunted, generator):
