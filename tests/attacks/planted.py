@@ -73,13 +73,13 @@ PLANTED = {
         "attacks/controls.py",
         "return self.best - self.strangers",
         "return self.best - self.untouched",
-        "evaluation/test_attacked",
+        SEARCH,
     ),
     "everybody has the same strangers": (
         "attacks/controls.py",
         'STRANGER_SEED + crc32(name.encode(errors="surrogateescape"))',
         "STRANGER_SEED",
-        "evaluation/test_attacked",
+        SEARCH,
     ),
     # likelihood
     "the likelihood weighs nothing": (

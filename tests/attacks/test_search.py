@@ -127,6 +127,7 @@ def test_a_likely_code_is_nearer_to_what_the_generator_draws_by_itself(hunted, t
     assert (tools.likelihood.distance(samples) <= tools.likelihood.usual).float().mean() == pytest.approx(
         0.95, abs=0.02
     )
+    assert tools.likelihood.penalty(samples).mean().item() == pytest.approx(1, abs=0.15)
 
 
 def test_the_half_that_the_attacker_lacks_does_not_count(hunted, tools):
@@ -186,13 +187,23 @@ def test_controls_tell_a_hole_from_a_search_that_finds_nobody(hunted, tools, gen
     assert len(open_.strangers) == 2 and [line.space for line in open_.lines("judge")] == ["W", "W+"]
     for line in open_.lines("judge"):
         assert line.withheld == 0 and abs(line.excess) < 0.1
+    for photo, (in_w, _) in zip(strangers.split(1), open_.strangers, strict=True):  # each is sought by their own photo
+        cosines = F.cosine_similarity(JUDGE.embed(generator.picture(in_w.ws)), JUDGE.embed(photo))
+        assert torch.allclose(in_w.cosines("judge"), cosines, atol=1e-5)
     closed = search_beside(blind(hunted), generator, strangers, ONE, tools)
     for line in closed.lines("judge"):
         assert line.withheld > 0.2 and line.strangers < 0.8
+        assert line.excess == pytest.approx(line.best - line.strangers) != line.best - line.untouched
     one, two = (closed.strangers[k][0].best("judge") for k in (0, 1))
     assert closed.lines("judge")[0].strangers == pytest.approx((one + two) / 2)
     narrow = search_beside(replace(hunted, student=Bent(hunted.w_u, 0.5)), generator, strangers, ONE, tools)
     assert isinstance(narrow, Beside) and narrow.untouched[0].best("judge") == open_.untouched[0].best("judge")
+
+
+def test_strangers_are_nobody_who_is_erased_and_differ_from_person_to_person(generator):
+    first, second = (strangers_of(generator, 2, name) for name in ("0", "1"))
+    assert first.shape == (2, 3, 16, 16) and not torch.equal(first, second)
+    assert torch.equal(first, strangers_of(generator, 2, "0"))
 
 
 def test_a_row_is_plain_numbers_and_says_what_it_cost(hunted, tools):

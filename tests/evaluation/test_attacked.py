@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from test_comparison import FULL, NETWORKS, SETTINGS, run
 from tiny import GreyEncoder, TinyEmbedder
 
@@ -87,12 +86,6 @@ def test_the_table_stops_early_and_takes_given_strangers(tmp_path):
     assert all(list(row["spaces"]) == ["W"] for row in rows) and len(list(still.lines("judge"))) == 1
     other = replace(still, folder=tmp_path / "drawn").fill("random", ["closed form"], SETTINGS, people=1)
     assert rows[2]["spaces"]["W"][0]["judge"] != other[2]["spaces"]["W"][0]["judge"]
-
-
-def test_strangers_are_nobody_who_is_erased_and_differ_from_person_to_person():
-    first, second = (strangers_of(NETWORKS.generator, 2, name) for name in ("0", "1"))
-    assert first.shape == (2, 3, 16, 16) and not torch.equal(first, second)
-    assert torch.equal(first, strangers_of(NETWORKS.generator, 2, "0"))
 
 
 def test_a_row_puts_every_search_beside_its_controls_and_older_rows_are_read(tmp_path):
