@@ -18,7 +18,7 @@ student costs (1 + strangers) searches an attacker. What is searched in the unto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from torch import Tensor
 
 from guide_lib.attacks import Attacker, Equipment, Found, Hunted, search, strangers_of
 from guide_lib.attacks.search import LOOK_EVERY
-from guide_lib.evaluation.comparison import unlearn_by
+from guide_lib.evaluation.comparison import keep_picture, unlearn_by
+from guide_lib.evaluation.measuring import Measures, measured
+from guide_lib.evaluation.results import row_key
 from guide_lib.evaluation.scenarios import people_of
 from guide_lib.experiment import Networks, Person
 from guide_lib.files import append_row, file_stem, read_rows, write_json
@@ -74,8 +76,13 @@ class AttackTable:
         settings: UnlearningSettings,
         people: int,
         photos: Path | None = None,
+        measures: Measures | None = None,
+        skip: Collection[str] = (),
     ) -> list[dict[str, Any]]:
         """Add the rows that are missing; returns all. A student is trained only if one of its rows is missing.
+
+        measures: what is measured of each student besides, in the rows of people.jsonl; nothing if None. skip: names of
+        people to leave out.
 
         Raises:
             GuideError: the scenario, a method or what an attacker needs is unknown.
@@ -83,41 +90,31 @@ class AttackTable:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "attackers.json", {name: asdict(a) for name, a in self.attackers.items()})
         session = Session(self.networks, self.folder)
-        for person in people_of(scenario, self.networks, people, self.folder, photos):
+        for person in people_of(scenario, self.networks, people, self.folder, photos, skip):
             facts = {"scenario": scenario, "method": UNTOUCHED, "person": person.name}
             self._attack(facts, self._missing(facts, ["person"]), self.networks.generator, _hunted(session, person))
             who = ["person", *["stranger"] * bool(self.strangers)]
             for method in methods:
                 facts = {"scenario": scenario, "method": method, "person": person.name}
-                if missing := self._missing(facts, who):
-                    stem = self.folder / file_stem("-".join(facts.values()))
-                    unlearn_by(method, session, person, settings, stem.with_suffix(".safetensors"))
-                    hunted = replace(_hunted(session, person), w_t=session.w_t)
-                    self._attack(facts, missing, session.student, hunted)
-                    stem.with_suffix(".safetensors").unlink(missing_ok=True)
+                known = measures is None or row_key(facts) in map(row_key, read_rows(self.folder / "people.jsonl"))
+                missing = self._missing(facts, who)
+                if known and not missing:
+                    continue
+                checkpoint = self.folder / f"{file_stem('-'.join(facts.values()))}.safetensors"
+                cost = unlearn_by(method, session, person, settings, checkpoint)
+                if not known:
+                    row = facts | person.facts | cost | measured(session, person, measures)
+                    append_row(self.folder / "people.jsonl", row)
+                    keep_picture(session, self.folder / "pictures" / f"{checkpoint.stem}.jpg")
+                session.person = replace(person, others=None)
+                hunted = Hunted(session.student, session.photo(), person.w_u, session.w_t)
+                self._attack(facts, missing, session.student, hunted)
+                checkpoint.unlink(missing_ok=True)
         return self.rows()
 
     def lines(self, judge: str) -> Iterator[dict[str, Any]]:
-        """The table by one judge: for each scenario, method, attacker and space intervals over the people.
-
-        best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
-        people: how many. Only those count whose controls are there, too.
-        """
-        found = {_key(row): row for row in self.rows()}
-        cells: dict[tuple[str, ...], list[dict[str, float]]] = {}
-        for (scenario, method, person, attacker, who), row in found.items():
-            control = found.get((scenario, UNTOUCHED, person, attacker, "person"))
-            others = found.get((scenario, method, person, attacker, "stranger"))
-            if who != "person" or method == UNTOUCHED or control is None or (self.strangers and others is None):
-                continue
-            for space, facts in row["spaces"].items():
-                if cell := _cell(space, judge, facts, control, others):
-                    cells.setdefault((scenario, method, attacker, space), []).append(cell)
-        for key, group in cells.items():
-            line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
-            line["people"] = len(group)
-            line["accepted"] = share_interval([float(x["best"] >= self.thresholds[judge]) for x in group])
-            yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
+        """The table by one judge, see `attack_lines`."""
+        return attack_lines(self.rows(), judge, self.thresholds[judge], bool(self.strangers))
 
     def _missing(self, facts: Mapping[str, str], who: Sequence[str]) -> list[tuple[str, str]]:
         """Which (attacker, who) have no row yet."""
@@ -148,6 +145,31 @@ class AttackTable:
             for found in spaces:
                 facts.setdefault(found.space, []).append(found.row(self.thresholds))
         return facts
+
+
+def attack_lines(
+    rows: Sequence[Mapping[str, Any]], judge: str, threshold: float, strangers: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Rows of an `AttackTable` by one judge: for each scenario, method, attacker and space intervals over the people.
+
+    best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
+    people: how many. Only those count whose controls are there, too; without `strangers` that control is not asked for.
+    """
+    found = {_key(row): row for row in rows}
+    cells: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for (scenario, method, person, attacker, who), row in found.items():
+        control = found.get((scenario, UNTOUCHED, person, attacker, "person"))
+        others = found.get((scenario, method, person, attacker, "stranger"))
+        if who != "person" or method == UNTOUCHED or control is None or (strangers and others is None):
+            continue
+        for space, facts in row["spaces"].items():
+            if cell := _cell(space, judge, facts, control, others):
+                cells.setdefault((scenario, method, attacker, space), []).append(cell)
+    for key, group in cells.items():
+        line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
+        line["people"] = len(group)
+        line["accepted"] = share_interval([float(x["best"] >= threshold) for x in group])
+        yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
 
 
 def _hunted(session: Session, person: Person) -> Hunted:

@@ -13,46 +13,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from guide_lib.attacks import TUNERS, Found, Line, Relearning, strangers_of
 from guide_lib.checkpoint import networks_digest
 from guide_lib.errors import GuideError
-from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, STRANGERS, protocol_of
+from guide_lib.evaluation.measuring import Measures, measured
+from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, people_of
 from guide_lib.experiment import Networks, Person, bar, other_people
 from guide_lib.figures.plots import image_grid, jpeg_bytes
 from guide_lib.files import append_row, file_stem, write_json
-from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
-from guide_lib.metrics.forgetting import measure_forgetting
 from guide_lib.metrics.identity import ACCEPTANCE
 from guide_lib.robust import RobustSettings
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What to measure besides the report of every run.
-
-    directions: name -> [w_dim], for views of a flat generator; None leaves those out (one with cameras has its own).
-    inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of real pictures for
-    dFID_real. attacks: whether to attack each student.
-    """
-
-    directions: Mapping[str, Tensor] | None = None
-    inception: Any = None
-    pairs: int = 0
-    real: Tensor | None = None
-    attacks: bool = False
 
 
 def evaluate_people(
@@ -80,8 +61,12 @@ def evaluate_people(
             key = {"scenario": scenario, "method": method, "person": person.name}
             if row_key(key) not in done:
                 path = folder / file_stem("-".join(key.values()))
-                rows.append(key | person.facts | _one_person(session, settings, method, person, path, measures))
+                checkpoint = path.with_name(f"{path.name}.safetensors")
+                cost = unlearn_by(method, session, person, settings, checkpoint)
+                rows.append(key | person.facts | cost | measured(session, person, measures))
                 append_row(folder / "people.jsonl", rows[-1])
+                keep_picture(session, folder / "pictures" / f"{path.name}.jpg")
+                checkpoint.unlink(missing_ok=True)
     summary = summarise(rows)
     write_json(folder / "summary.json", facts | {"summary": summary})
     (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
@@ -138,24 +123,6 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
     write_json(path, facts)
 
 
-def _one_person(
-    session: Session, settings: UnlearningSettings, method: str, person: Person, path: Path, measures: Measures
-) -> dict[str, Any]:
-    """Unlearn, measure, forget the checkpoint. path: of the person's files, without what is different among them."""
-    checkpoint = path.with_name(f"{path.name}.safetensors")
-    row: dict[str, Any] = unlearn_by(method, session, person, settings, checkpoint)
-    session.person = person
-    row |= session.measure().as_dict()
-    row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
-    row["clean"] = float(row["weave"] <= row["weave_own"])
-    for part in (_views, _distribution, _attacks):
-        row |= part(session, measures)
-    _picture(session, path.parent / "pictures" / f"{path.name}.jpg")
-    row["became"] = session.networks.judge.embed_faces(session.draw())[0][0].tolist()
-    checkpoint.unlink(missing_ok=True)
-    return row
-
-
 def unlearn_by(
     method: str, session: Session, person: Person, settings: UnlearningSettings, checkpoint: Path
 ) -> dict[str, float]:
@@ -178,97 +145,22 @@ def unlearn_by(
     if METHODS[method].at_once:
         session.erase_at_once()
     if METHODS[method].trained:
-        rounds = METHODS[method].rounds
-        robust = RobustSettings(rounds, training=settings)
-        run = session.erase_for_good(robust) if rounds else session.erase(settings, checkpoint=checkpoint)
+        total, changes = settings.steps, METHODS[method].robust
+        if changes is None:
+            run = session.erase(settings, checkpoint=checkpoint)
+        else:
+            device = person.w_u.device if settings.mixed_precision else None
+            robust = replace(RobustSettings.fast(device, **changes), training=settings)
+            run, total = session.erase_for_good(robust), robust.total()
         with closing(run) as steps:
-            for _ in bar(steps, rounds * (1 + settings.steps) or settings.steps, f"{method}, person {person.name}"):
+            for _ in bar(steps, total, f"{method}, person {person.name}"):
                 pass
     return row | {"seconds": time.perf_counter() - started}
 
 
-def _picture(session: Session, path: Path) -> None:
-    """The person and three others, before above after."""
+def keep_picture(session: Session, path: Path) -> None:
+    """Write the person and three others, before above after."""
     codes = torch.cat([session.person.w_u, other_people(session.generator)[:3]])
     rows = [list(session.draw(codes, before=before)) for before in (True, False)]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(jpeg_bytes(image_grid(rows, ["before", "after"], tile=128)))
-
-
-def _views(session: Session, measures: Measures) -> dict[str, Any]:
-    """ID from eleven sides and at other pictures of the person."""
-    generator, person = session.generator, session.person
-    flat = len(generator.judging_views()) == 1
-    if flat and measures.directions is None:
-        return {}
-    judge = session.networks.judge
-    found = asdict(
-        measure_forgetting(session.student, generator, person.w_u, measures.directions, judge, person.others)
-    )
-    return {"id_views": found.pop("id"), "undetected_views": found.pop("undetected")} | found
-
-
-def _distribution(session: Session, measures: Measures) -> dict[str, Any]:
-    """FID and KID between the two generators, and how much farther from real pictures the student is."""
-    if not measures.pairs:
-        return {}
-    cache = session.folder / "before.safetensors"
-    before = generated_features(session.generator, measures.pairs, measures.inception, cache)
-    after = generated_features(session.student, measures.pairs, measures.inception)
-    row = {"fid_pre": frechet_distance(before, after), "kid_pre": kernel_distance(before, after)}
-    if measures.real is not None:
-        change = frechet_distance(measures.real, after) - frechet_distance(measures.real, before)
-        row["fid_real_change"] = change
-    return row
-
-
-def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
-    """The attacks of `guide_lib.attacks` with their costs, and beside them the same where nobody was erased."""
-    if not measures.attacks:
-        return {}
-    row: dict[str, Any] = {}
-    strangers = strangers_of(session.generator, STRANGERS, session.person.name)
-    beside = session.attack("search beside", strangers=strangers)
-    for found, line in zip(beside.attack, beside.lines("judge"), strict=True):
-        row |= _searched({"W": "reinverted_w", "W+": "reinverted_w_plus"}[line.space], found, line)
-    untouched = Session(session.networks, session.folder)
-    untouched.person = session.person
-    row |= _relearnt(session)
-    for kind in ("mapped", "random"):
-        row[f"neighbours_{kind}"] = [asdict(point) for point in session.attack("neighbours", kind=kind)]
-    alone, beside = session.attack("fingerprint"), session.attack("fingerprint beside")
-    # Some latents are flat from the start: what the same question finds before anybody is erased.
-    row["fingerprint_rank_control"] = untouched.attack("fingerprint").rank(0)
-    row |= {"fingerprint_rank": alone.rank(0), "fingerprint_seconds": alone.seconds}
-    return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}
-
-
-def _searched(name: str, found: Found, line: Line) -> dict[str, Any]:
-    """What a search found in one space, beside its controls. name: what its metrics begin with."""
-    best = int(found.cosines("judge").argmax())
-    row = {name: line.best, f"{name}_accepted": float(line.best >= ACCEPTANCE), f"{name}_kept": line.kept}
-    row |= {f"{name}_control": line.untouched, f"{name}_strangers": line.strangers}
-    row |= {f"{name}_excess": line.excess, f"{name}_withheld": line.withheld}
-    row |= {f"{name}_rarity": found.unlikelihood[best].item() / found.usual}
-    row |= {f"{name}_recoveries": found.recoveries("judge", ACCEPTANCE)}
-    return row | {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
-
-
-def _relearnt(session: Session) -> dict[str, Any]:
-    """What tuning brings back, by Adam beside a control, by LoRA and by SGD; and without the person's picture."""
-    row: dict[str, Any] = {}
-    budgets = {name: replace(tuner, steps=RELEARNING_STEPS) for name, tuner in TUNERS.items()}
-    beside = session.attack("relearn beside", settings=budgets["adam"])
-    for name, relearnt in (("", beside.student), ("_control", beside.control)):
-        row |= {f"relearn_steps{name}": _steps(relearnt), f"relearnt{name}": float(relearnt.steps is not None)}
-        row |= {f"relearn_seconds{name}": relearnt.seconds, f"relearn_curve{name}": relearnt.curve}
-    row["relearn_lead"] = beside.equal and beside.equal.lead
-    for name in ("lora", "sgd"):
-        row[f"relearn_{name}_steps"] = _steps(session.attack("relearn", settings=budgets[name]))
-    lessons = session.attack("relearn on others", settings=replace(budgets["adam"], steps=OTHERS_STEPS))
-    return row | {"relearn_others": lessons.curve[-1][1]}
-
-
-def _steps(relearnt: Relearning) -> int:
-    """Whoever was not accepted within the budget counts with all of it, or the mean would be of the quick alone."""
-    return RELEARNING_STEPS if relearnt.steps is None else relearnt.steps

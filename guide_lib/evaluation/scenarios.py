@@ -20,6 +20,7 @@ from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
+from guide_lib.robust import ROUND
 from guide_lib.session import Session
 from guide_lib.session.photographed import inverted, photographed_people
 from guide_lib.unlearning import UnlearningSettings
@@ -34,8 +35,8 @@ class Method:
     """How somebody is erased.
 
     target: "ufo", "average", "self" (w_t = w_u), or None for the natural one of a latent or a photo. d: UFO's distance.
-    changes: to the settings of the run, by name. rounds: of a search and a training on what it found, in place of
-    one training. at_once: in closed form, first. trained: by training, then.
+    changes: to the settings of the run, by name. robust: to those of rounds of a search and a training on what it found
+    (`guide_lib.robust`), None for one training. at_once: in closed form, first. trained: by training, then.
     """
 
     target: str | None = "ufo"
@@ -43,7 +44,7 @@ class Method:
     changes: dict[str, Any] = field(default_factory=dict)
     at_once: bool = False
     trained: bool = True
-    rounds: int = 0
+    robust: dict[str, Any] | None = None
 
     def prepare(self, session: Session, settings: UnlearningSettings) -> UnlearningSettings:
         """Choose the target w_t for the session's person; returns the settings of this method.
@@ -83,8 +84,11 @@ METHODS: dict[str, Method] = {
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
     "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
-    "for good": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=1),
-    "for good twice": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=2),
+    "for good": Method(None, changes=ROUND, at_once=True, robust={}),
+    "for good longer": Method(None, changes=ROUND, at_once=True, robust={"rounds": 8}),
+    "for good from the start": Method(
+        None, changes=ROUND | {"steps": 30}, at_once=True, robust={"rounds": 2, "pursuit": 0, "once": True}
+    ),
     "GUIDE to a natural face": Method(None),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},

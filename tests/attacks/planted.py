@@ -155,7 +155,7 @@ PLANTED = {
     # robust
     "w_u is trained no more": (
         "robust.py",
-        "codes = torch.cat([codes, found.to(codes)])",
+        "codes = torch.cat([w_u if settings.pursuit else codes, found.to(codes)])",
         "codes = found.to(codes)",
         ROBUST,
     ),
@@ -169,6 +169,12 @@ PLANTED = {
         "robust.py",
         "replace(self.attacker, seed=self.attacker.seed + SEED_STEP * index)",
         "self.attacker",
+        ROBUST,
+    ),
+    "a pursuit begins anew": (
+        "robust.py",
+        '"embedder": embedder, "start": codes}',
+        '"embedder": embedder, "start": None}',
         ROBUST,
     ),
     "every round begins anew": ("robust.py", "start if settings.once else student", "start", ROBUST),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,34 @@ def test_photos_of_real_people_can_be_aligned_once_they_are_enlarged(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["orl01", "orl02"]
     person = load_person(folder / "orl02", size=64)
     assert person.names == ["0.png", "1.png", "2.png", "3.png"] and person.photos.std() > 0.1
+
+
+def test_attacks_are_stored_once_whoever_made_them_and_say_who_was_attacked(networks, tmp_path, monkeypatch, capsys):
+    module = recipe("attacked")
+    monkeypatch.setattr(module, "load_networks", lambda **_: networks)
+    monkeypatch.setattr(module, "load_directions", lambda _: None)
+    monkeypatch.setattr(module, "load_judge", lambda *_: TinyEmbedder(seed=9))
+    monkeypatch.setattr(module, "SHORT", {"steps": 2})
+    short = replace(module.ATTACKERS["own"], settings=InversionSettings(2, 2))
+    monkeypatch.setattr(module, "ATTACKERS", {"own": short})
+    for shard in range(2):
+        work, made = tmp_path / f"work{shard}", ("--people", "2", "--methods", "closed form", "--shard", f"{shard}/2")
+        monkeypatch.setattr(sys, "argv", ["attacked.py", *made, "--work", f"{work}", "--out", f"{tmp_path}"])
+        module.main()
+    folders = [f"{tmp_path / f'work{shard}'}" for shard in range(2)]
+    monkeypatch.setattr(sys, "argv", ["attacked.py", "--tables", "--work", *folders, "--out", f"{tmp_path}"])
+    module.main()  # nothing is there twice
+    rows = [json.loads(line) for line in (tmp_path / "attacked-attacks.jsonl").read_text().splitlines()]
+    assert [(row["person"], row["method"], row["who"]) for row in rows] == [
+        (person, method, who)
+        for person in ("0", "1")
+        for method, who in (("untouched", "person"), ("closed form", "person"), ("closed form", "stranger"))
+    ]
+    assert {found["steps"] for row in rows for space in row["spaces"].values() for found in space} == {4}
+    assert [row["person"] for row in read_rows(tmp_path / "attacked-people.jsonl")] == ["0", "1"]
+    text = (tmp_path / "attacked.md").read_text()
+    assert text.count("| closed form: strong, W (2 people) |") == 2 and "retention" in text
+    assert text in capsys.readouterr().out
 
 
 def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(networks, tmp_path, monkeypatch):
