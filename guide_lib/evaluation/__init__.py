@@ -1,7 +1,9 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
 from guide_lib.evaluation.attacked import AttackTable, attack_lines
-from guide_lib.evaluation.comparison import claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.bench import Bench, open_bench
+from guide_lib.evaluation.claims import add_rows, claim_folder, facts_made, shard_folder
+from guide_lib.evaluation.comparison import evaluate_people
 from guide_lib.evaluation.leaderboard import LEADERBOARD, leaderboard
 from guide_lib.evaluation.measuring import Measures, measured
 from guide_lib.evaluation.protocol import protocol_of
@@ -11,10 +13,12 @@ from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, p
 
 __all__ = [
     "AttackTable",
+    "Bench",
     "LEADERBOARD",
     "METHODS",
     "Measures",
     "SCENARIOS",
+    "add_rows",
     "attack_lines",
     "chosen_methods",
     "claim_folder",
@@ -23,11 +27,13 @@ __all__ = [
     "facts_made",
     "leaderboard",
     "measured",
+    "open_bench",
     "people_of",
     "protocol_of",
     "read_rows",
     "row_key",
     "score_of",
+    "shard_folder",
     "summarise",
     "table_of",
     "write_report",

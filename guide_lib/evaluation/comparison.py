@@ -11,29 +11,28 @@ another method only adds to what is there.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from guide_lib.checkpoint import networks_digest
-from guide_lib.errors import GuideError
+from guide_lib.evaluation.bench import Bench
+from guide_lib.evaluation.claims import add_shards, claim_folder
 from guide_lib.evaluation.measuring import Measures, measured
-from guide_lib.evaluation.protocol import protocol_of
-from guide_lib.evaluation.results import read_rows, row_key, summarise, table_of
-from guide_lib.evaluation.scenarios import METHODS, people_of
+from guide_lib.evaluation.results import in_order, read_rows, row_key, summarise, table_of
+from guide_lib.evaluation.scenarios import METHODS, people_names, people_of, person_named
 from guide_lib.experiment import Networks, Person, bar, other_people
 from guide_lib.figures.plots import image_grid, jpeg_bytes
-from guide_lib.files import append_row, file_stem, write_json
-from guide_lib.metrics.identity import ACCEPTANCE
+from guide_lib.files import append_row, file_stem, write_json, write_rows
 from guide_lib.robust import RobustSettings
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
+from guide_lib.workers import Crew
 
 
 def evaluate_people(
@@ -45,82 +44,78 @@ def evaluate_people(
     people: int,
     measures: Measures | None = None,
     photos: Path | None = None,
+    crew: Crew | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Unlearn every person with every method; returns all rows of the folder and writes summary.json and table.md.
 
+    crew: makes the rows, several at once; what its workers have ready is a `Bench`, see `open_bench`. Without one they
+    are made here. Only this process writes them down, at last in the order that it would have made them in.
+    shard: (2, 8) leaves all but every eighth person, from the second on, to other runs, each in its `shard_folder`;
+    a run of the whole takes their rows.
+
     Raises:
-        GuideError: the folder's rows were made with other settings, at another resolution or with other measures.
+        GuideError: the folder's rows were made with other settings, at another resolution or with other measures; or
+            workers could not make some rows.
     """
     measures = measures or Measures()
-    facts, session = claim_folder(folder, networks, settings, measures), Session(networks, folder)
-    rows = read_rows(folder / "people.jsonl")
+    facts, path = claim_folder(folder, networks, settings, measures), folder / "people.jsonl"
+    add_shards(folder)
+    rows = read_rows(path)
     done = {row_key(row) for row in rows}
     finished = {key[2] for key in done if all((scenario, method, key[2]) in done for method in methods)}
-    for person in people_of(scenario, networks, people, folder, photos, finished):
-        for method in methods:
-            key = {"scenario": scenario, "method": method, "person": person.name}
-            if row_key(key) not in done:
-                path = folder / file_stem("-".join(key.values()))
-                checkpoint = path.with_name(f"{path.name}.safetensors")
-                cost = unlearn_by(method, session, person, settings, checkpoint)
-                rows.append(key | person.facts | cost | measured(session, person, measures))
-                append_row(folder / "people.jsonl", rows[-1])
-                keep_picture(session, folder / "pictures" / f"{path.name}.jpg")
-                checkpoint.unlink(missing_ok=True)
-    summary = summarise(rows)
-    write_json(folder / "summary.json", facts | {"summary": summary})
-    (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
+    if shard:
+        names = people_names(scenario, networks, people, photos)
+        finished |= set(names) - set(names[shard[0] - 1 :: shard[1]])
+    if crew is None:
+        bench = Bench(Session(networks, folder), measures)
+        found = people_of(scenario, networks, people, folder, photos, finished)
+        wanted = ((person, (scenario, method, person.name)) for person in found for method in methods)
+        made = (_one_person(bench, key, person, settings) for person, key in wanted if key not in done)
+    else:
+        names = people_names(scenario, networks, people, photos, finished)
+        # everybody by one method before the next one: two workers seldom want the same person's inversion
+        jobs = [key for method in methods for name in names if (key := (scenario, method, name)) not in done]
+        work = partial(row_of, settings=settings, photos=photos and photos.absolute())
+        made = bar((row for _, row in crew.finished(work, jobs)), len(jobs), "rows", "row")
+    try:
+        for row in made:
+            append_row(path, row)
+            rows.append(row)
+    finally:
+        if crew:
+            rows = in_order(rows, scenario, methods)
+            write_rows(path, rows)
+        summary = summarise(rows)
+        write_json(folder / "summary.json", facts | {"summary": summary})
+        (folder / "table.md").write_text(table_of(summary) + "\n", encoding="utf-8")
     return rows
 
 
-def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings, measures: Measures) -> dict[str, Any]:
-    """Write down, in run.json, how the rows of a folder are made, or refuse to mix them with rows made otherwise.
+def row_of(
+    bench: Bench, scenario: str, method: str, person: str, settings: UnlearningSettings, photos: Path | None = None
+) -> dict[str, Any]:
+    """One row: a person, by name, unlearned with a method and measured; what a worker does.
 
-    Raises:
-        GuideError: the folder's rows were made otherwise, or run.json is damaged.
-
-    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=1), Measures())["resolution"]
-    16
-    >>> claim_folder(tmp_path, networks, UnlearningSettings(seed=2), Measures())
-    Traceback (most recent call last):
-    guide_lib.errors.GuideError: ... holds rows made with other settings; choose another folder with --out.
+    >>> row = row_of(Bench(Session(networks, tmp_path)), "random", "closed form", "3", UnlearningSettings())
+    >>> row["person"], row["truncation"], row["id"] < 1
+    ('3', 0.7, True)
     """
-    facts = {
-        "generator": type(networks.generator).__name__,
-        "weights": networks_digest(*networks.generator.drawing_parts())[:16],
-        "settings": asdict(settings),
-        "resolution": networks.generator.resolution,
-        "views": measures.directions is not None,
-        "pairs": measures.pairs,
-        "real": 0 if measures.real is None else len(measures.real),
-        "attacks": measures.attacks,
-        "threshold": ACCEPTANCE,
-    }
-    _claim(folder, facts)
-    write_json(folder / "protocol.json", protocol_of(networks, settings, measures.attacks))
-    return facts
+    found = person_named(scenario, bench.session.networks, person, bench.session.folder, photos)
+    return _one_person(bench, (scenario, method, person), found, settings)
 
 
-def facts_made(stored: Any) -> Any:
-    """What a run.json says, with the defaults of those settings that are newer than the file.
-
-    >>> facts_made({"settings": {"steps": 70}})["settings"]["grid"]
-    0.0
-    """
-    if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
-        return stored
-    return stored | {"settings": asdict(UnlearningSettings()) | stored["settings"]}
-
-
-def _claim(folder: Path, facts: dict[str, Any]) -> None:
-    path, facts = folder / "run.json", json.loads(json.dumps(facts))
-    try:
-        before = facts_made(json.loads(path.read_bytes())) if path.exists() else None
-    except (ValueError, RecursionError) as error:
-        raise GuideError(f"{path} is damaged; delete {folder}, or choose another folder with --out.") from error
-    if before != facts and (before is not None or (folder / "people.jsonl").exists()):
-        raise GuideError(f"{folder} holds rows made with other settings; choose another folder with --out.")
-    write_json(path, facts)
+def _one_person(
+    bench: Bench, key: tuple[str, str, str], person: Person, settings: UnlearningSettings
+) -> dict[str, Any]:
+    """Unlearn, measure, keep a picture, forget the checkpoint. key: see `row_key`."""
+    session, stem = bench.session, file_stem("-".join(key))
+    checkpoint = session.folder / f"{stem}.safetensors"
+    row = dict(zip(("scenario", "method", "person"), key, strict=True)) | person.facts
+    row |= unlearn_by(key[1], session, person, settings, checkpoint) | measured(session, person, bench.measures)
+    keep_picture(session, session.folder / "pictures" / f"{stem}.jpg")
+    checkpoint.unlink(missing_ok=True)
+    return row
 
 
 def unlearn_by(

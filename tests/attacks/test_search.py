@@ -112,6 +112,7 @@ def test_starts_are_where_they_are_said_to_be(hunted, generator):
     )
     assert torch.equal(mean[:1], generator.w_avg) and not torch.equal(random, again)
     assert not torch.equal(random[:1], generator.w_avg) and len(mean) == len(random) == 3
+    assert len({tuple(code.flatten().tolist()) for code in mean}) == 3  # no two are the same
     assert torch.equal(starting_points(hunted, Attacker("erased", starts=1)), hunted.w_u)
     assert torch.allclose(starting_points(hunted, Attacker("reflected", starts=1)), hunted.w_u, atol=1e-6)
     encoder = GreyEncoder(generator.w_avg)
