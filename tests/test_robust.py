@@ -18,6 +18,7 @@ SETTINGS = RobustSettings(
     rounds=2,
     attacker=Attacker(starts=2, settings=InversionSettings(30, 0, learning_rate=0.2)),
     training=UnlearningSettings(steps=12, learning_rate=3e-3),
+    pursuit=0,
 )
 
 

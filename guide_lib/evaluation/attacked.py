@@ -192,7 +192,7 @@ def attack_lines(
         line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
         line["people"] = len(group)
         line["accepted"] = share_interval([float(x["best"] >= threshold) for x in group])
-        yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
+        yield line | {name: mean_interval([x[name] for x in group], BOUNDS.get(name, (-1.0, 1.0))) for name in group[0]}
 
 
 def rows_of_student(
