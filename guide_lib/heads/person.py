@@ -10,6 +10,7 @@ mean, and a z that was never seen has a true picture.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,30 @@ def describe(z: np.ndarray | Sequence[float]) -> Person:
         beard=float(np.clip(0.1 + 0.5 * z[26], 0, 1) * _ramp(gender, 0.5, 0.7)),
         lips=np.array([z[27] + 0.6 * (1 - gender), 0.5 * z[27]]),
         smile=0.8 * float(_ramp(_share(z[28]), 0.35, 1.0)),
+    )
+
+
+def another_day(person: Person, rng: np.random.Generator, redressed: bool = False) -> Person:
+    """The same person with another expression and, `redressed`, with hair, beard and shirt of somebody else.
+
+    >>> person, rng = describe(np.ones(NUMBERS)), np.random.default_rng(0)
+    >>> later = another_day(person, rng)
+    >>> later.smile == person.smile, later.hair == person.hair, np.array_equal(later.shape, person.shape)
+    (False, True, True)
+    """
+    smile, brows = rng.choice([0.0, rng.uniform(0.1, 0.8)]), rng.uniform(-0.6, 0.6)
+    later = dataclasses.replace(person, smile=float(smile), brows=float(brows), lid=float(rng.uniform(0.0, 0.12)))
+    if not redressed:
+        return later
+    other = describe(rng.standard_normal(NUMBERS))
+    styles = person.gender * MASCULINE + (1 - person.gender) * FEMININE + CHOICE * rng.standard_normal(len(HAIR_STYLES))
+    return dataclasses.replace(
+        later,
+        hair=HAIR_STYLES[int(styles.argmax())],
+        hair_colour=other.hair_colour,
+        cut=other.cut,
+        beard=other.beard * float(person.gender > 0.5),
+        shirt=tuple(rng.uniform(0.02, 0.6, 3).tolist()),
     )
 
 
