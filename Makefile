@@ -38,6 +38,9 @@ STAMP := $(VENV)/.installed-$(KEY)
 # The portrait in data/ is used unless a photo or a seed is named.
 WHO   := $(if $(PHOTO),--photo="$$PHOTO",$(if $(SEED),--person="$$SEED")) $(if $(FACE),--face="$$FACE")
 
+# Tests on several cores at once, see conftest.py; `make test PARALLEL="-n 0"` takes one after another.
+PARALLEL ?= -n auto
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lab doctor compare notebooks course mutants lint format clean setup
 
@@ -62,9 +65,10 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m guide_lib assets fetch
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --doctest-modules guide_lib
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+	$(BIN)/python -m pytest $(PARALLEL) --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(BIN)/python -m pytest $(shell grep -rlF --include='test_*.py' pytest.mark.alone tests)
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal --doctest-modules guide_lib
+	$(BIN)/python -m pytest $(PARALLEL) --dist loadfile --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 lab: $(STAMP)
 	$(BIN)/python -m jupyter lab notebooks

@@ -54,6 +54,21 @@ def networks_and_latents() -> dict[str, Any]:
     }
 
 
+MOST = 4  # processes: each loads the networks anew, and holds up to 3 GB
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: a process for each core, up to `MOST`; none besides this one where there is one core.
+
+    Each computes with its share of the cores: more threads than cores are slower than one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = min(cores, MOST)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores // processes))
+    return processes if processes > 1 else 0
+
+
 @pytest.fixture(autouse=True)
 def names_of_the_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
     """generator, w_u, w_t, student, perceptual, embedder, judge, networks, photo [1, 3, 16, 16], rng, tmp_path."""

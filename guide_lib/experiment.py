@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -148,9 +149,10 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def bar(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
-    """A progress bar on standard error around an iterator of steps."""
-    return iter(tqdm(steps, total=total, desc=title, unit="step", dynamic_ncols=True))
+def bar(steps: Iterable[T], total: int, title: str, unit: str = "step") -> Iterator[T]:
+    """A progress bar on standard error around an iterator of steps; none in a worker, whose lines would be mixed up."""
+    worker = multiprocessing.parent_process() is not None
+    return iter(tqdm(steps, total=total, desc=title, unit=unit, dynamic_ncols=True, disable=worker))
 
 
 def recorded(steps: Iterable[Step], path: Path) -> Iterator[Step]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """All the lines of a file; an older file is whole until the new one is.
+
+    >>> write_rows(tmp_path / "people.jsonl", [{"person": "4"}, {"person": "3"}])
+    >>> read_rows(tmp_path / "people.jsonl")
+    [{'person': '4'}, {'person': '3'}]
+    """
+    with written_whole(path) as partial:
+        partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:

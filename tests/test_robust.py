@@ -75,6 +75,20 @@ def test_a_round_searches_the_student_of_the_round_before_with_other_starts():
     assert SETTINGS.attacker_of(1).seed != SETTINGS.attacker_of(2).seed
 
 
+@pytest.mark.parametrize("space", ["W", "W+"])
+def test_a_pursued_code_goes_on_from_where_the_training_left_it(space):
+    case, steps = Case(), (30, 0) if space == "W" else (0, 30)
+    attacker = Attacker(starts=2, settings=InversionSettings(*steps, learning_rate=0.2))
+    settings = replace(SETTINGS, rounds=3, attacker=attacker, pursuit=4)
+    first, second, third = (step.codes for step in case.steps(settings) if step.kind == "search")
+    assert len(first) == len(second) == len(third) == 3 and torch.equal(second[:1], case.w_u)
+    for before, after in ((first, second), (second, third)):
+        moved, anew = (after[1:] - before[1:]).abs().max(), (after[1:] - case.generator.w_avg).abs().max()
+        assert 0 < moved <= 4 * 0.2 and moved < anew
+        one_row = torch.equal(after[:, :1].expand_as(after), after)
+        assert one_row == (space == "W")
+
+
 def test_once_begins_every_round_anew():
     case = Case()
     before = weights(case.start)
@@ -89,14 +103,15 @@ def test_once_begins_every_round_anew():
     )
 
 
+@pytest.mark.parametrize("pursuit", [0, 3])
 @pytest.mark.parametrize("stop", [1, 5, 13, 14, 20])
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path, stop):
-    case = Case()
-    whole = list(case.steps())[-1]
-    begun = case.steps(folder=tmp_path)
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path, stop, pursuit):
+    case, settings = Case(), replace(SETTINGS, pursuit=pursuit)
+    whole = list(case.steps(settings))[-1]
+    begun = case.steps(settings, folder=tmp_path)
     assert len(list(islice(begun, stop))) == stop
     begun.close()
-    rest = list(case.steps(folder=tmp_path))
+    rest = list(case.steps(settings, folder=tmp_path))
     assert torch.equal(rest[-1].codes, whole.codes)
     assert_same(rest[-1].student, whole.student)
 

@@ -18,7 +18,8 @@ faces (grey, real): of each person the first photo is erased, three others make 
 on whom the target for photos was chosen.
 
 Resumable: a row that results/NAME-people.jsonl holds is not computed again; few people today and more tomorrow is fine.
-Several processes or machines can share the work, each with a scenario, a --work and an --out of its own; then
+--workers 2 makes two rows at once, --scheduler as many as a Dask cluster has workers (docs/endurance.md). Rows from a
+machine out of reach are added last of all:
 
     python data/recipes/evaluation.py main --people 0 --add elsewhere/main another/main
 
@@ -30,12 +31,12 @@ The means are of people who have been through every method of their scenario.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +47,21 @@ from guide_lib.errors import GuideError
 from guide_lib.evaluation import (
     METHODS,
     SCENARIOS,
-    Measures,
+    add_rows,
     chosen_methods,
     claim_folder,
     evaluate_people,
-    facts_made,
+    open_bench,
     read_rows,
-    row_key,
     summarise,
     table_of,
 )
-from guide_lib.experiment import load_networks, run_folder
-from guide_lib.files import append_row, write_json
-from guide_lib.generators import load_directions
-from guide_lib.perception import load_inception
+from guide_lib.experiment import run_folder
+from guide_lib.files import write_json
 from guide_lib.perception.photos import enlarged
-from guide_lib.runtime import keep_freed_memory, pick_device
+from guide_lib.runtime import keep_freed_memory
 from guide_lib.unlearning import UnlearningSettings
+from guide_lib.workers import crew_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CHOSEN_ON = range(5, 9)  # ORL people, counted from 1
@@ -130,7 +129,7 @@ def orl_folders(folder: Path, people: int) -> Path:
     return folder
 
 
-def add_rows(
+def add_made(
     folder: Path, prefix: str, scenarios: Collection[str], methods: Collection[str], measured: bool = False
 ) -> None:
     """Rows of PREFIX-people.jsonl, of these scenarios and methods, that the folder, already claimed, lacks.
@@ -143,17 +142,13 @@ def add_rows(
     made = Path(f"{prefix}-run.json")
     if not made.exists():
         raise GuideError(f"There is no {made}; name the two files before -people.jsonl and -run.json.")
-    try:
-        theirs, ours = (dict(facts_made(json.loads(path.read_bytes()))) for path in (made, folder / "run.json"))
-    except (ValueError, TypeError) as error:
-        raise GuideError(f"{made} is damaged; restore it, or run without the rows of {prefix}.") from error
-    differing = {key for key in theirs | ours if theirs.get(key) != ours.get(key)}
-    if differing - (MEASURED if measured else set()):
-        raise GuideError(f"The rows of {prefix} were made with other settings; they cannot be added.")
-    known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
-    for row in read_rows(Path(f"{prefix}-people.jsonl")):
-        if row["scenario"] in scenarios and row["method"] in methods and row_key(row) not in known:
-            append_row(folder / "people.jsonl", row)
+    add_rows(
+        folder,
+        made,
+        Path(f"{prefix}-people.jsonl"),
+        lambda row: row["scenario"] in scenarios and row["method"] in methods,
+        MEASURED if measured else (),
+    )
 
 
 def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -188,32 +183,39 @@ def main() -> None:
         "--add", nargs="+", default=[], metavar="PREFIX", help="rows made elsewhere: PREFIX-people.jsonl"
     )
     parser.add_argument("--device")
+    parser.add_argument("--workers", type=int, help="rows that are made at once, in processes of this machine")
+    parser.add_argument("--scheduler", help="address or file of a Dask scheduler, whose workers make the rows")
     parser.add_argument("--tables", action="store_true", help="only write the tables of the stored rows again")
     args = parser.parse_args()
     if args.tables:
         print(write_tables(args.table, args.out))
         return
     keep_freed_memory()
-    table, device = TABLES[args.table], pick_device(args.device)
+    table = TABLES[args.table]
     people = table.people if args.people is None else args.people
     scenarios, methods = args.scenarios or table.scenarios, chosen_methods(args.methods or table.methods)
-    networks = load_networks(resolution=RESOLUTION, device=device)
-    pairs, inception = (PAIRS, load_inception(device)) if table.distribution else (0, None)
-    measures = Measures(load_directions(device), inception, pairs, attacks=table.attacks)
+    asked = {"pairs": PAIRS if table.distribution else 0, "attacks": table.attacks}
     settings = UnlearningSettings.fast(**SHORT)
     kept = {name: args.out / f"{args.table}-{name}" for name in KEPT}
     with run_folder(args.work or Path("runs") / args.table) as folder:
+        ready = partial(open_bench, folder.absolute(), resolution=RESOLUTION, device=args.device, **asked)
+        bench = ready()
+        networks, measures = bench.session.networks, bench.measures
         claim_folder(folder, networks, settings, measures)
         if kept["people.jsonl"].exists():  # whatever the folder holds: what is stored must not be lost
-            add_rows(folder, f"{args.out / args.table}", SCENARIOS, METHODS)
+            add_made(folder, f"{args.out / args.table}", SCENARIOS, METHODS)
         for prefix in args.add:
-            add_rows(folder, prefix, scenarios, methods, measured=not (table.distribution or table.attacks))
+            add_made(folder, prefix, scenarios, methods, measured=not (table.distribution or table.attacks))
         photos = orl_folders(folder / "orl", people)
-        for scenario in scenarios:
-            evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos)
-            for name, result in kept.items():
-                shutil.copy(folder / name, result)
-            print(write_tables(args.table, args.out))
+        with crew_of(ready, args.workers, args.scheduler) as crew:
+            for scenario in scenarios:
+                try:
+                    evaluate_people(networks, scenario, methods, settings, folder, people, measures, photos, crew)
+                finally:  # of a run that was stopped, or lacks a row, what there is
+                    for name, result in kept.items():
+                        if (folder / name).exists():
+                            shutil.copy(folder / name, result)
+                print(write_tables(args.table, args.out))
     print(f"now enter the new sums: python data/recipes/manifest.py results/{args.table}-people.jsonl")
 
 

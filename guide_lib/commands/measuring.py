@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from guide_lib.commands.options import given, network_options, number, opened, precision, precision_option
+from guide_lib.commands.options import (
+    given,
+    network_options,
+    number,
+    opened,
+    precision,
+    precision_option,
+    worker_options,
+)
 from guide_lib.errors import GuideError
 from guide_lib.files import typed_path
 
@@ -34,14 +42,14 @@ def compare_options(sub: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Measure what was forgotten, what else changed and who can bring it back; one line a person and method."""
-    from guide_lib.evaluation import Measures, chosen_methods, evaluate_people, summarise, table_of
+    from functools import partial
+
+    from guide_lib.evaluation import chosen_methods, evaluate_people, open_bench, shard_folder, summarise, table_of
     from guide_lib.experiment import run_folder
-    from guide_lib.generators import load_directions
-    from guide_lib.generators.mobile import MobileStyleGAN
-    from guide_lib.metrics import photo_features
-    from guide_lib.perception import check_pictures, load_inception
+    from guide_lib.perception import check_pictures
     from guide_lib.runtime import pick_device
     from guide_lib.unlearning import UnlearningSettings
+    from guide_lib.workers import crew_of
 
     methods = chosen_methods([name.strip() for name in args.methods.split(",")])
     if args.real and not args.pairs:
@@ -50,16 +58,16 @@ def evaluate(args: argparse.Namespace) -> None:
         raise GuideError("FID and KID compare distributions; name at least two --pairs, or none.")
     for path in filter(None, (args.photos, args.real)):
         check_pictures(path)
-    device = pick_device(args.device)
-    settings = UnlearningSettings.fast(device, **given(args, "steps", "seed"), **precision(args))
-    with run_folder(args.out) as folder:
-        networks = opened(args).networks
-        flat = isinstance(networks.generator, MobileStyleGAN)
-        inception, real = (load_inception(device) if args.pairs else None), None
-        if args.real:
-            real = photo_features(args.real, inception, networks.generator.resolution)
-        measures = Measures(load_directions(device) if flat else None, inception, args.pairs, real, args.attacks)
-        rows = evaluate_people(networks, args.scenario, methods, settings, folder, args.people, measures, args.photos)
+    settings = UnlearningSettings.fast(pick_device(args.device), **given(args, "steps", "seed"), **precision(args))
+    asked = {name: getattr(args, name) for name in ("generator", "resolution", "device", "pairs", "real", "attacks")}
+    with run_folder(shard_folder(args.out, args.shard) if args.shard else args.out) as folder:
+        ready = partial(open_bench, folder.absolute(), **asked)
+        bench = ready()
+        with crew_of(ready, args.workers, args.scheduler) as crew:
+            networks, measures = bench.session.networks, bench.measures
+            rows = evaluate_people(
+                networks, args.scenario, methods, settings, folder, args.people, measures, args.photos, crew, args.shard
+            )
     print(table_of(summarise(rows)))
 
 
@@ -75,6 +83,7 @@ def evaluate_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--steps", type=number(1), help="instead of the preset's")
     sub.add_argument("--seed", type=number(0), help="seed of the random draws of the runs (default 0)")
     precision_option(sub)
+    worker_options(sub)
     network_options(sub, "runs/evaluate")
 
 

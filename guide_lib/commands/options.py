@@ -39,6 +39,23 @@ def precision_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--precision", choices=("single", "mixed"), help=text)
 
 
+def worker_options(sub: argparse.ArgumentParser) -> None:
+    """Who makes the rows, and which part of them."""
+    who = sub.add_mutually_exclusive_group()
+    who.add_argument("--workers", type=number(1), help="make so many rows at once, in processes of this machine")
+    who.add_argument("--scheduler", help="address or file of a Dask scheduler whose workers make the rows")
+    text = "of job arrays: I of N runs; the same command without it puts their rows together"
+    sub.add_argument("--shard", type=part, metavar="I/N", help=text)
+
+
+def part(text: str) -> tuple[int, int]:
+    """Read "2/8", the second of eight parts."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"a part like 2/8, from 1/8 to 8/8, not '{text}'")
+    return int(number), int(count)
+
+
 def opened(args: argparse.Namespace, folder: Path | None = None, **options: Any) -> Session:
     """The session with the networks that the command line names."""
     from guide_lib.session import Session

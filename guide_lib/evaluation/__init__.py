@@ -1,7 +1,10 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
-from guide_lib.evaluation.attacked import AttackTable
-from guide_lib.evaluation.comparison import Measures, claim_folder, evaluate_people, facts_made
+from guide_lib.evaluation.attacked import AttackTable, attack_lines
+from guide_lib.evaluation.bench import Bench, open_bench
+from guide_lib.evaluation.claims import add_rows, claim_folder, facts_made, shard_folder
+from guide_lib.evaluation.comparison import evaluate_people
+from guide_lib.evaluation.measuring import Measures, measured
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.report import write_report
 from guide_lib.evaluation.results import contrast, read_rows, row_key, summarise, table_of
@@ -9,18 +12,24 @@ from guide_lib.evaluation.scenarios import METHODS, SCENARIOS, chosen_methods, p
 
 __all__ = [
     "AttackTable",
+    "Bench",
     "METHODS",
     "Measures",
     "SCENARIOS",
+    "add_rows",
+    "attack_lines",
     "chosen_methods",
     "claim_folder",
     "contrast",
     "evaluate_people",
     "facts_made",
+    "measured",
+    "open_bench",
     "people_of",
     "protocol_of",
     "read_rows",
     "row_key",
+    "shard_folder",
     "summarise",
     "table_of",
     "write_report",

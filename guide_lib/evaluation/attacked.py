@@ -18,8 +18,9 @@ student costs (1 + strangers) searches an attacker. What is searched in the unto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,18 @@ from torch import Tensor
 
 from guide_lib.attacks import Attacker, Equipment, Found, Hunted, search, strangers_of
 from guide_lib.attacks.search import LOOK_EVERY
-from guide_lib.evaluation.comparison import unlearn_by
-from guide_lib.evaluation.scenarios import people_of
-from guide_lib.experiment import Networks, Person
+from guide_lib.evaluation.comparison import keep_picture, unlearn_by
+from guide_lib.evaluation.measuring import Measures, measured
+from guide_lib.evaluation.results import row_key
+from guide_lib.evaluation.scenarios import people_names, people_of, person_named
+from guide_lib.experiment import Networks, Person, bar
 from guide_lib.files import append_row, file_stem, read_rows, write_json
-from guide_lib.generators import Generator
 from guide_lib.metrics.intervals import mean_interval, share_interval
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
+from guide_lib.workers import Crew
 
-UNTOUCHED = "untouched"  # in place of a method
+UNTOUCHED, PEOPLE = "untouched", "people.jsonl"  # the first in place of a method
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class AttackTable:
         """All that are there; none if the table was not begun."""
         return read_rows(self.path)
 
+    @cached_property
+    def session(self) -> Session:
+        """In which students are trained, one after another."""
+        return Session(self.networks, self.folder)
+
     def fill(
         self,
         scenario: str,
@@ -74,66 +82,78 @@ class AttackTable:
         settings: UnlearningSettings,
         people: int,
         photos: Path | None = None,
+        measures: Measures | None = None,
+        skip: Collection[str] = (),
+        crew: Crew | None = None,
     ) -> list[dict[str, Any]]:
         """Add the rows that are missing; returns all. A student is trained only if one of its rows is missing.
 
+        measures: what is measured of each student besides, in the rows of people.jsonl; nothing if None. skip: names of
+        people to leave out. crew: makes the rows, several students at once; what its workers have ready is a table like
+        this one and the same measures. A worker that dies costs the rows of its student.
+
         Raises:
-            GuideError: the scenario, a method or what an attacker needs is unknown.
+            GuideError: the scenario, a method or what an attacker needs is unknown, or workers could not make rows.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "attackers.json", {name: asdict(a) for name, a in self.attackers.items()})
-        session = Session(self.networks, self.folder)
-        for person in people_of(scenario, self.networks, people, self.folder, photos):
-            facts = {"scenario": scenario, "method": UNTOUCHED, "person": person.name}
-            self._attack(facts, self._missing(facts, ["person"]), self.networks.generator, _hunted(session, person))
-            who = ["person", *["stranger"] * bool(self.strangers)]
-            for method in methods:
-                facts = {"scenario": scenario, "method": method, "person": person.name}
-                if missing := self._missing(facts, who):
-                    stem = self.folder / file_stem("-".join(facts.values()))
-                    unlearn_by(method, session, person, settings, stem.with_suffix(".safetensors"))
-                    hunted = replace(_hunted(session, person), w_t=session.w_t)
-                    self._attack(facts, missing, session.student, hunted)
-                    stem.with_suffix(".safetensors").unlink(missing_ok=True)
+        students = [UNTOUCHED, *methods]
+        if crew is None:
+            found = people_of(scenario, self.networks, people, self.folder, photos, skip)
+            wanted = ((person, method) for person in found for method in students)
+            each = (self._student(scenario, method, person, settings, measures) for person, method in wanted)
+            made = ([row] for rows in each for row in rows)
+        else:
+            names = people_names(scenario, self.networks, people, photos, skip)
+            keys = [(scenario, method, name) for method in students for name in names]
+            jobs = [key for key in keys if self._missing(key) or not self._measured(key, measures)]
+            work = partial(rows_of_student, settings=settings, photos=photos and photos.absolute())
+            made = bar((rows for _, rows in crew.finished(work, jobs)), len(jobs), "students", "student")
+        for rows in made:
+            for file, row in rows:
+                append_row(self.folder / file, row)
         return self.rows()
 
     def lines(self, judge: str) -> Iterator[dict[str, Any]]:
-        """The table by one judge: for each scenario, method, attacker and space intervals over the people.
+        """The table by one judge, see `attack_lines`."""
+        return attack_lines(self.rows(), judge, self.thresholds[judge], bool(self.strangers))
 
-        best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
-        people: how many. Only those count whose controls are there, too.
-        """
-        found = {_key(row): row for row in self.rows()}
-        cells: dict[tuple[str, ...], list[dict[str, float]]] = {}
-        for (scenario, method, person, attacker, who), row in found.items():
-            control = found.get((scenario, UNTOUCHED, person, attacker, "person"))
-            others = found.get((scenario, method, person, attacker, "stranger"))
-            if who != "person" or method == UNTOUCHED or control is None or (self.strangers and others is None):
-                continue
-            for space, facts in row["spaces"].items():
-                if cell := _cell(space, judge, facts, control, others):
-                    cells.setdefault((scenario, method, attacker, space), []).append(cell)
-        for key, group in cells.items():
-            line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
-            line["people"] = len(group)
-            line["accepted"] = share_interval([float(x["best"] >= self.thresholds[judge]) for x in group])
-            yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
-
-    def _missing(self, facts: Mapping[str, str], who: Sequence[str]) -> list[tuple[str, str]]:
-        """Which (attacker, who) have no row yet."""
+    def _missing(self, key: tuple[str, str, str]) -> list[tuple[str, str]]:
+        """Which (attacker, who) have no row yet. key: scenario, method, person."""
+        who = ["person", *["stranger"] * bool(self.strangers and key[1] != UNTOUCHED)]
         done = {_key(row) for row in self.rows()}
-        wanted = [(attacker, one) for attacker in self.attackers for one in who]
-        return [(attacker, one) for attacker, one in wanted if (*facts.values(), attacker, one) not in done]
+        return [(attacker, one) for attacker in self.attackers for one in who if (*key, attacker, one) not in done]
 
-    def _attack(
-        self, facts: Mapping[str, str], missing: Sequence[tuple[str, str]], student: Generator, hunted: Hunted
-    ) -> None:
-        hunted = replace(hunted, student=student)
+    def _measured(self, key: tuple[str, str, str], measures: Measures | None) -> bool:
+        """Whether there is nothing to be measured of a student besides, or its row is there."""
+        alone = measures is None or key[1] == UNTOUCHED
+        return alone or key in map(row_key, read_rows(self.folder / PEOPLE))
+
+    def _student(
+        self, scenario: str, method: str, person: Person, settings: UnlearningSettings, measures: Measures | None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The missing rows of one student, each with the name of its file, search by search."""
+        key, session = (scenario, method, person.name), self.session
+        missing, known = self._missing(key), self._measured(key, measures)
+        if known and not missing:
+            return
+        facts = {"scenario": scenario, "method": method, "person": person.name}
+        checkpoint = self.folder / f"{file_stem('-'.join(key))}.safetensors"
+        if method == UNTOUCHED:
+            hunted = _hunted(session, person)
+        else:
+            cost = unlearn_by(method, session, person, settings, checkpoint)
+            if not known:
+                yield PEOPLE, facts | person.facts | cost | measured(session, person, measures)
+                keep_picture(session, self.folder / "pictures" / f"{checkpoint.stem}.jpg")
+            session.person = replace(person, others=None)
+            hunted = Hunted(session.student, session.photo(), person.w_u, session.w_t)
         for attacker, who in missing:
-            people = [hunted] if who == "person" else self._strangers(hunted, facts["person"])
+            hunt = [hunted] if who == "person" else self._strangers(hunted, person.name)
             stop_at = self.thresholds if self.stop else None
-            spaces = search(people, self.attackers[attacker], self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
-            append_row(self.path, {**facts, "attacker": attacker, "who": who, "spaces": self._facts(spaces)})
+            spaces = search(hunt, self.attackers[attacker], self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
+            yield self.path.name, facts | {"attacker": attacker, "who": who, "spaces": self._facts(spaces)}
+        checkpoint.unlink(missing_ok=True)
 
     def _strangers(self, hunted: Hunted, name: str) -> list[Hunted]:
         pictures = self.pictures
@@ -148,6 +168,54 @@ class AttackTable:
             for found in spaces:
                 facts.setdefault(found.space, []).append(found.row(self.thresholds))
         return facts
+
+
+def attack_lines(
+    rows: Sequence[Mapping[str, Any]], judge: str, threshold: float, strangers: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Rows of an `AttackTable` by one judge: for each scenario, method, attacker and space intervals over the people.
+
+    best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
+    people: how many. Only those count whose controls are there, too; without `strangers` that control is not asked for.
+    """
+    found = {_key(row): row for row in rows}
+    cells: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for (scenario, method, person, attacker, who), row in found.items():
+        control = found.get((scenario, UNTOUCHED, person, attacker, "person"))
+        others = found.get((scenario, method, person, attacker, "stranger"))
+        if who != "person" or method == UNTOUCHED or control is None or (strangers and others is None):
+            continue
+        for space, facts in row["spaces"].items():
+            if cell := _cell(space, judge, facts, control, others):
+                cells.setdefault((scenario, method, attacker, space), []).append(cell)
+    for key, group in cells.items():
+        line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
+        line["people"] = len(group)
+        line["accepted"] = share_interval([float(x["best"] >= threshold) for x in group])
+        yield line | {name: mean_interval([x[name] for x in group]) for name in group[0]}
+
+
+def rows_of_student(
+    ready: tuple[AttackTable, Measures | None],
+    scenario: str,
+    method: str,
+    person: str,
+    settings: UnlearningSettings,
+    photos: Path | None = None,
+) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of one student that a table lacks, each with the name of its file; what a worker does.
+
+    ready: the table, and what is measured besides. person: by name.
+
+    >>> table = AttackTable(networks, Equipment({"own": perceptual}, {"own": embedder}, {"judge": judge}),
+    ...                     {"one": Attacker(starts=1)}, {"judge": 0.716}, tmp_path)
+    >>> found = rows_of_student((table, None), "random", "untouched", "3", UnlearningSettings())
+    >>> [(file, row["who"]) for file, row in found]
+    [('attacks.jsonl', 'person')]
+    """
+    table, measures = ready
+    found = person_named(scenario, table.networks, person, table.folder, photos)
+    return list(table._student(scenario, method, found, settings, measures))
 
 
 def _hunted(session: Session, person: Person) -> Hunted:

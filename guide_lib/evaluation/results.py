@@ -54,6 +54,24 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def in_order(rows: Sequence[dict[str, Any]], scenario: str, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a scenario person by person and method by method, as one process makes them, after all the others.
+
+    >>> rows = [{"scenario": "random", "method": m, "person": p} for m, p in (("B", "10"), ("A", "10"), ("A", "9"))]
+    >>> [(row["method"], row["person"]) for row in in_order(rows, "random", ["A", "B"])]
+    [('A', '9'), ('A', '10'), ('B', '10')]
+    """
+    places = {method: place for place, method in enumerate(methods)}
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, int, str, int]:
+        if row["scenario"] != scenario:
+            return False, 0, "", 0
+        name = row["person"]  # a seed, or the name of photos
+        return True, int(name) if name.isdecimal() else 0, name, places.get(row["method"], -1)
+
+    return sorted(rows, key=place)
+
+
 def _fault(row: Mapping[str, Any]) -> str | None:
     """What is wrong with a row, as a predicate of its line."""
     named = all(isinstance(row.get(key), str) for key in ("scenario", "method", "person"))

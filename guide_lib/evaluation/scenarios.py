@@ -16,12 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, portrait, sample_person
+from guide_lib.files import file_stem
 from guide_lib.losses import DistanceWeights
 from guide_lib.metrics.identity import render
+from guide_lib.robust import ROUND
 from guide_lib.session import Session
-from guide_lib.session.photographed import inverted, photographed_people
+from guide_lib.session.photographed import inverted, photographed_people, photographed_person, usable_people
 from guide_lib.unlearning import UnlearningSettings
 
 TRUNCATIONS = (1.0, 0.7)  # person k is drawn at TRUNCATIONS[k % 2]
@@ -34,8 +38,8 @@ class Method:
     """How somebody is erased.
 
     target: "ufo", "average", "self" (w_t = w_u), or None for the natural one of a latent or a photo. d: UFO's distance.
-    changes: to the settings of the run, by name. rounds: of a search and a training on what it found, in place of
-    one training. at_once: in closed form, first. trained: by training, then.
+    changes: to the settings of the run, by name. robust: to those of rounds of a search and a training on what it found
+    (`guide_lib.robust`), None for one training. at_once: in closed form, first. trained: by training, then.
     """
 
     target: str | None = "ufo"
@@ -43,7 +47,7 @@ class Method:
     changes: dict[str, Any] = field(default_factory=dict)
     at_once: bool = False
     trained: bool = True
-    rounds: int = 0
+    robust: dict[str, Any] | None = None
 
     def prepare(self, session: Session, settings: UnlearningSettings) -> UnlearningSettings:
         """Choose the target w_t for the session's person; returns the settings of this method.
@@ -83,8 +87,11 @@ METHODS: dict[str, Method] = {
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
     "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
-    "for good": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=1),
-    "for good twice": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True, rounds=2),
+    "for good": Method(None, changes=ROUND, at_once=True, robust={}),
+    "for good longer": Method(None, changes=ROUND, at_once=True, robust={"rounds": 8}),
+    "for good from the start": Method(
+        None, changes=ROUND | {"steps": 30}, at_once=True, robust={"rounds": 2, "pursuit": 0, "once": True}
+    ),
     "GUIDE to a natural face": Method(None),
     **{f"d = {d:g}": Method(d=d) for d in (0.0, 5.0, 15.0, 50.0)},
     **{f"alpha = {a:g}": Method(changes={"alpha_max": a}) for a in (0.0, 5.0, 30.0)},
@@ -137,16 +144,42 @@ def people_of(
     Raises:
         GuideError: an unknown scenario, or the photos cannot be used.
     """
-    if scenario == "random":
-        for seed in (seed for seed in range(count) if str(seed) not in skip):
-            truncation = TRUNCATIONS[seed % len(TRUNCATIONS)]
-            w_u = sample_person(networks.generator, seed, truncation)
-            yield Person(str(seed), w_u, facts={"truncation": truncation})
-    elif scenario == "ind":
-        for seed in (seed for seed in range(HELD_OUT, HELD_OUT + count) if str(seed) not in skip):
-            photo = render(networks.generator, sample_person(networks.generator, seed, 0.7))
-            yield Person(str(seed), inverted(networks, photo, folder), photo)
-    elif scenario == "ood":
+    if scenario == "ood":
         yield from photographed_people(networks, photos or portrait(), folder, count, skip)
     else:
+        for name in people_names(scenario, networks, count, photos, skip):
+            yield person_named(scenario, networks, name, folder, photos)
+
+
+def people_names(
+    scenario: str, networks: Networks, count: int, photos: Path | None = None, skip: Collection[str] = ()
+) -> list[str]:
+    """The names of whom `people_of` yields; nobody is inverted.
+
+    >>> people_names("ind", networks, 3, skip={"10001"})
+    ['10000', '10002']
+    """
+    if scenario == "ood":
+        return [name for name, _ in usable_people(networks.generator.alignment, photos or portrait(), count, skip)]
+    first = {"random": 0, "ind": HELD_OUT}.get(scenario)
+    if first is None:
         raise GuideError(f"There is no scenario '{scenario}'; choose one of: {', '.join(SCENARIOS)}.")
+    return [str(seed) for seed in range(first, first + count) if str(seed) not in skip]
+
+
+def person_named(scenario: str, networks: Networks, name: str, folder: Path, photos: Path | None = None) -> Person:
+    """One of those whom `people_of` yields, by name, without the others.
+
+    Several workers may ask at once for the same person, who is inverted by the first of them.
+
+    Raises:
+        GuideError: the photo cannot be used.
+    """
+    if scenario == "random":
+        truncation = TRUNCATIONS[int(name) % len(TRUNCATIONS)]
+        return Person(name, sample_person(networks.generator, int(name), truncation), facts={"truncation": truncation})
+    with FileLock(folder / f".{file_stem(name)}.lock"):
+        if scenario == "ood":
+            return photographed_person(networks, photos or portrait(), name, folder)
+        photo = render(networks.generator, sample_person(networks.generator, int(name), 0.7))
+        return Person(name, inverted(networks, photo, folder), photo)

@@ -26,6 +26,7 @@ from guide_lib.perception.crops import area_resized
 from guide_lib.perception.grid import grid_difference
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
+from guide_lib.runtime import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class InversionSettings:
     grid: weight of the grid of two pixels that the photo does not have (see `guide_lib.perception.grid`).
     patience, tolerance: a photo stops in a space once its best loss has not fallen by the share `tolerance` for
         `patience` steps; None never stops early.
+    mixed_precision: compute pictures and LPIPS in bfloat16, as in unlearning: on a CPU that knows it, in two thirds of
+        the time; rounded otherwise, a search of many starts ends at other codes, equally good.
     """
 
     steps_w: int = 80
@@ -52,6 +55,7 @@ class InversionSettings:
     grid: float = 0.0
     patience: int | None = None
     tolerance: float = 0.01
+    mixed_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,8 @@ class _PhotoLoss:
         with torch.no_grad():
             photos = self.seen(photos.to(generator.w_avg))
             self.photos = area_resized(photos, generator.resolution)
-            self.look = perceptual.features(self.photos)
+            with mixed_precision(generator.w_avg.device, settings.mixed_precision):
+                self.look = perceptual.features(self.photos)
             self.identity = embedder.embed(photos)
 
     def backward(self, code: Tensor, anchor: Tensor) -> Tensor:
@@ -247,11 +252,12 @@ class _PhotoLoss:
         losses = []
         for part in self.generator.batches(len(code)):
             ws = code[part].expand(-1, self.generator.rows, -1)
-            image = self.seen(self.generator.pictures(ws, self.views and self.views[part]))
-            look = [features[part] for features in self.look]
-            perceptual = self.perceptual.distance(self.perceptual.features(image), look)
+            with mixed_precision(code.device, self.settings.mixed_precision):
+                image = self.seen(self.generator.pictures(ws, self.views and self.views[part]))
+                look = [features[part] for features in self.look]
+                perceptual = self.perceptual.distance(self.perceptual.features(image), look)
+                cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             pixel = (image - self.photos[part]).square().mean((1, 2, 3))
-            cosine = (self.embedder.embed(image) * self.identity[part]).sum(1)
             way = (code - anchor)[part]
             woven = self.settings.grid * grid_difference(image, self.photos[part]) if self.settings.grid else 0
             unlikely = self.penalty(code[part]) if self.penalty else 0

@@ -68,11 +68,21 @@ def photographed_people(
     Raises:
         GuideError: nobody can be used.
     """
+    for name, aligned in usable_people(networks.generator.alignment, photos, count, skip):
+        yield _person(name, inverted(networks, aligned, folder, inversion), aligned)
+
+
+def usable_people(
+    alignment: Alignment, photos: Path, count: int | None = None, skip: Collection[str] = ()
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and aligned photos [N, 3, S, S] of those whom `photographed_people` yields; nobody is inverted.
+
+    Raises:
+        GuideError: nobody can be used.
+    """
     names: list[str] = []
-    alignment = networks.generator.alignment
-    for path in entries(photos) if os.path.isdir(photos) else [photos]:
-        # A folder may have a dot in its name, a photo has an ending.
-        name = shown(path.name if os.path.isdir(path) else path.stem)
+    for path in _entries(photos):
+        name = _name(path)
         if len(names) == count:
             break
         try:
@@ -84,10 +94,30 @@ def photographed_people(
             continue
         names.append(name)
         if aligned is not None:
-            codes = inverted(networks, aligned, folder, inversion)
-            yield _person(name, codes, aligned)
+            yield name, aligned
     if not names and count != 0:
         raise GuideError(f"Nobody in {photos} can be used; add a sharp photo for each person, or a folder for each.")
+
+
+def photographed_person(networks: Networks, photos: Path, name: str, folder: Path) -> Person:
+    """Whom `photographed_people` calls so, without a look at the others.
+
+    Raises:
+        GuideError: there is no usable photo of that name.
+    """
+    others = {_name(path) for path in _entries(photos)} - {name}
+    for _, aligned in usable_people(networks.generator.alignment, photos, skip=others):
+        return _person(name, inverted(networks, aligned, folder), aligned)
+    raise GuideError(f"There is no usable photo of {name} in {photos}; add one.")
+
+
+def _entries(photos: Path) -> list[Path]:
+    return list(entries(photos)) if os.path.isdir(photos) else [photos]
+
+
+def _name(path: Path) -> str:
+    """A folder may have a dot in its name, a photo has an ending."""
+    return shown(path.name if os.path.isdir(path) else path.stem)
 
 
 def _aligned(path: Path, name: str, others: Collection[str], alignment: Alignment) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -75,8 +76,7 @@ def assert_goes_through(seen: Pretend, network: nn.Module, *inputs: Tensor) -> N
     """Forward and back, shapes alone."""
     given = [x.to(seen.device).requires_grad_() for x in inputs]
     out = network.to(seen.device)(*given)
-    for part in out if isinstance(out, list | tuple) else [out]:
-        part.sum().backward(retain_graph=True)
+    sum(part.sum() for part in (out if isinstance(out, list | tuple) else [out])).backward()
     assert all(x.grad.shape == x.shape and x.grad.device == seen.device for x in given)
 
 
@@ -212,14 +212,19 @@ def test_embedders_give_the_same_vectors_there(load, name, device):
         assert_same_there(device, embedder, pictures(), answer=lambda net, x: net.embed(x)[:, :9])
 
 
+@cache
+def papers_embedders() -> list[Embedder]:
+    """With random weights, which take seconds to draw."""
+    arcface = ArcFaceEmbedder("arcface", ArcFace().eval(), ARCFACE_CROP, SFACE_TEMPLATE)
+    return [arcface, Embedder("facenet", FaceNet().eval(), FACENET_CROP, FACENET_TEMPLATE)]
+
+
 @pytest.mark.parametrize("size", [128, 300])
 def test_embedders_of_the_papers_track_go_through(size, seen):
-    arcface = ArcFaceEmbedder("arcface", ArcFace().eval(), ARCFACE_CROP, SFACE_TEMPLATE)
-    facenet = Embedder("facenet", FaceNet().eval(), FACENET_CROP, FACENET_TEMPLATE)
-    for embedder in (arcface, facenet):
+    for embedder in papers_embedders():
         images = pictures(1, size).to(seen.device).requires_grad_()
         with mixed_precision(seen.device):
-            vectors = embedder.to(seen.device).embed(images)
+            vectors = copy.deepcopy(embedder).to(seen.device).embed(images)
         assert vectors.dtype == torch.float32
         vectors.sum().backward()
         assert images.grad.shape == images.shape

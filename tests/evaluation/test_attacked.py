@@ -11,7 +11,7 @@ from tiny import GreyEncoder, TinyEmbedder
 from guide_lib.attacks import Attacker, Equipment, likelihood_of, strangers_of
 from guide_lib.evaluation import attacked
 from guide_lib.evaluation.attacked import AttackTable
-from guide_lib.evaluation.comparison import Measures
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics.columns import METRICS
@@ -74,6 +74,24 @@ def test_a_killed_table_goes_on_row_by_row_and_trains_nobody_for_nothing(tmp_pat
             assert [x["judge"] for x in found] == [x["judge"] for x in theirs["spaces"][space]]
     monkeypatch.setattr(attacked, "unlearn_by", None)  # nothing is missing, so nobody is unlearned
     assert rows.fill("random", ["GUIDE"], SETTINGS, people=2) == resumed
+
+
+def test_the_student_is_attacked_and_measured_not_the_generator(tmp_path):
+    there = {"there": Attacker("erased", starts=1, settings=InversionSettings(1, 0, learning_rate=1e-6))}
+    rows = table(tmp_path, attackers=there, strangers=0)
+    measures = Measures(second=(TOOLS.judges["second"], 0.6), relearning=True)
+    found = rows.fill("random", ["closed form"], SETTINGS, people=2, measures=measures)
+    best = {(row["method"], row["person"], row["who"]): row["spaces"]["W"][0]["judge"]["best"] for row in found}
+    people = read_rows(tmp_path / "people.jsonl")
+    assert [row["person"] for row in people] == ["0", "1"] and len(list((tmp_path / "pictures").iterdir())) == 2
+    for row in people:
+        assert best["untouched", row["person"], "person"] == pytest.approx(1, abs=1e-3)
+        assert best["closed form", row["person"], "person"] == pytest.approx(row["id"], abs=1e-2)
+        assert row["id"] < 0.9 and row["accepted_w_u_second"] == float(row["id_second"] >= 0.6)
+        assert row["relearnt_10"] <= row["relearnt_30"] <= row["relearnt"]
+    rows.path.unlink()  # the searches again: nobody is measured twice
+    rows.fill("random", ["closed form"], SETTINGS, people=2, measures=measures)
+    assert read_rows(tmp_path / "people.jsonl") == people
 
 
 def test_the_table_stops_early_and_takes_given_strangers(tmp_path):

@@ -15,7 +15,8 @@ from tiny import AnySize, TinyGenerator, TinyPerceptual
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison
-from guide_lib.evaluation.comparison import Measures, evaluate_people
+from guide_lib.evaluation.comparison import evaluate_people
+from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.report import curve, write_report
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
@@ -46,7 +47,8 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         ("random", "baseline", "0"),
     ]
     for row in rows:
-        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "collapse"}
+        second = {key for key in METRICS if key.endswith("_second")}
+        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "collapse"} | second
         assert all(row[key] is None or METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert [key for key in METRICS.keys() & row if row[key] is None] in ([], ["relearn_lead"])  # no equal start
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
@@ -65,10 +67,10 @@ def test_what_is_there_is_not_computed_again_and_half_a_line_is_dropped(tmp_path
     path.write_text(path.read_text() + '{"scenario": "random", "method": "GU')
     assert read_rows(tmp_path / "people.jsonl") == first
     made = []
-    real = comparison._one_person
-    monkeypatch.setattr(comparison, "_one_person", lambda *args: made.append(args[2:4]) or real(*args))
+    real = comparison.unlearn_by
+    monkeypatch.setattr(comparison, "unlearn_by", lambda *args: made.append(args) or real(*args))
     rows = run(tmp_path, people=2, measures=Measures())
-    assert [(method, person.name) for method, person in made] == [("GUIDE", "1"), ("baseline", "1")]
+    assert [(method, person.name) for method, _, person, *_ in made] == [("GUIDE", "1"), ("baseline", "1")]
     assert rows[:2] == first and rows == read_rows(tmp_path / "people.jsonl") and len(rows) == 4
     wanted = []
     monkeypatch.setattr(comparison, "people_of", lambda *args: wanted.append(args[5]) or iter(()))

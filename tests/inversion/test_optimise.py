@@ -205,3 +205,20 @@ def test_pictures_from_one_camera_are_drawn_together(generator, monkeypatch):
     for views in (None, [View(5)] * 3, [View(5), View(5), View(6)]):
         generator.pictures(ws, views)
     assert passes == [(3, None), (3, View(5)), (1, View(5)), (1, View(5)), (1, View(6))]
+
+
+def test_in_mixed_precision_other_codes_are_found_equally_good(generator, monkeypatch):
+    drawn, real = [], TinyGenerator.synthesis
+    monkeypatch.setattr(
+        TinyGenerator, "synthesis", lambda *a: drawn.append(torch.is_autocast_enabled("cpu")) or real(*a)
+    )
+    photo = draw(generator)
+    drawn.clear()
+    found = {}
+    for mixed in (False, True):
+        found[mixed] = invert(generator, photo, replace(SETTINGS, mixed_precision=mixed), **NETWORKS)
+        assert set(drawn) == {mixed}
+        drawn.clear()
+    assert found[True].dtype == torch.float32 and not torch.equal(*found.values())
+    mean = distance(generator, generator.w_avg, photo)
+    assert all(distance(generator, ws, photo) < 0.05 * mean for ws in found.values())

@@ -1,5 +1,6 @@
 """What `make` hands to the program: names as they were typed, whatever is in them."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from project import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+TESTS, MARK = ROOT / "tests", "pytest.mark." + "alone"
 NAMES = [
     "me.jpg",
     "my photo.jpg",
@@ -61,3 +63,33 @@ def test_a_seed_the_portrait_and_the_usual_folder(make):
     assert make("SEED=7") == [*usual, "--person=7", "--out=runs/demo"]
     assert make("SEED=0", "OUT=x y") == [*usual, "--person=0", "--out=x y"]
     assert make("PHOTO=me.jpg", "SEED=7") == [*usual, "--photo=me.jpg", "--out=runs/demo"]
+
+
+def test_all_tests_run_on_several_cores_but_those_that_want_to_be_alone():
+    def commands(*variables: str) -> list[str]:
+        asked = ["make", "-n", "test", "STAMP=", *variables]
+        outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PARALLEL")}
+        said = subprocess.run(asked, cwd=ROOT, env=outside, capture_output=True, text=True, check=True).stdout
+        return [line.partition("-m pytest ")[2] for line in said.splitlines() if "-m pytest" in line]
+
+    unit, alone, examples, notebooks = commands()
+    assert unit == "-n auto --dist loadfile --no-loadscope-reorder -m 'not alone'"
+    assert {ROOT / name for name in alone.split()} == {
+        path for path in TESTS.rglob("test_*.py") if MARK in path.read_text(encoding="utf-8")
+    }
+    assert "-n auto" in examples and examples.endswith("--doctest-modules guide_lib")
+    assert "-n auto --dist loadfile" in notebooks, "the cells of a notebook run in one kernel, one after another"
+    assert [line.partition(" ")[0] for line in commands("PARALLEL=-n 0")] == ["-n", alone, "-n", "-n"]
+
+
+@pytest.mark.parametrize(("cores", "processes", "threads"), [(1, 0, "1"), (2, 2, "1"), (4, 4, "1"), (16, 4, "4")])
+def test_every_process_of_the_tests_has_its_share_of_the_cores(cores, processes, threads, monkeypatch):
+    spec = importlib.util.spec_from_file_location("tests_on_cores", ROOT / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "to be undone")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert module.pytest_xdist_auto_num_workers() == processes and os.environ["OMP_NUM_THREADS"] == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert module.pytest_xdist_auto_num_workers() == processes and os.environ["OMP_NUM_THREADS"] == "3"

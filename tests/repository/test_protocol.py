@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from guide_lib import attacks
 from guide_lib.attacks import relearning
 from guide_lib.attacks.found import APART
-from guide_lib.evaluation import comparison, scenarios
+from guide_lib.evaluation import protocol, scenarios
 from guide_lib.experiment import OTHERS_SEED, other_people
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics import distribution, forgetting
@@ -117,7 +117,7 @@ def test_the_attacks_budgets():
     assert starts == 4 and f"from four starts {budget}" in TEXT
     assert default(attacks.neighbour_curve, "count") == 6 and "toward six other people" in TEXT
     assert default(attacks.relearn, "look_every") == 5 and "looked at every five" in TEXT
-    assert f"of at most {comparison.RELEARNING_STEPS} steps" in TEXT
+    assert f"of at most {protocol.RELEARNING_STEPS} steps" in TEXT
     assert f"G_u and {attacking.CANDIDATES} latents | how many of the {attacking.CANDIDATES - 1} others" in TEXT
 
 
@@ -137,8 +137,8 @@ def test_the_attackers_are_the_declared_ones():
         assert first.startswith(starts[attacker.start]) and tools == networks[attacker.perceptual]
         assert int(count) == attacker.starts and steps == f"{s.steps_w}, {s.steps_w_plus}"
         assert ("improbable" in first) == bool(attacker.likelihood) and ("half" in first) == bool(attacker.half)
-    assert f"more than {APART:g} apart" in TEXT and f"{comparison.OTHERS_STEPS} steps on four other" in TEXT
-    assert relearning.LESSONS == 4 and comparison.STRANGERS == 1 and "one stranger a person" in TEXT
+    assert f"more than {APART:g} apart" in TEXT and f"{protocol.OTHERS_STEPS} steps on four other" in TEXT
+    assert relearning.LESSONS == 4 and protocol.STRANGERS == 1 and "one stranger a person" in TEXT
 
 
 @pytest.mark.parametrize("name", ["paper", "fast", "styles"])

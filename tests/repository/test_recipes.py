@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.assets import fetch
 from guide_lib.errors import GuideError
+from guide_lib.evaluation import Bench, Measures
 from guide_lib.evaluation.results import read_rows
 from guide_lib.experiment import Networks
 from guide_lib.inversion.methods import Method
@@ -22,6 +24,7 @@ from guide_lib.inversion.pivotal import PivotalSettings
 from guide_lib.losses import Distance
 from guide_lib.perception.albums import load_person
 from guide_lib.perception.identity import load_embedder
+from guide_lib.session import Session
 from guide_lib.targets import ufo_target
 from guide_lib.unlearning import UnlearningSettings
 from guide_lib.unlearning.objective import Objective
@@ -150,12 +153,43 @@ def test_photos_of_real_people_can_be_aligned_once_they_are_enlarged(tmp_path):
     assert person.names == ["0.png", "1.png", "2.png", "3.png"] and person.photos.std() > 0.1
 
 
-def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(networks, tmp_path, monkeypatch):
-    module = recipe("evaluation")
+def test_attacks_are_stored_once_whoever_made_them_and_say_who_was_attacked(networks, tmp_path, monkeypatch, capsys):
+    module = recipe("attacked")
     monkeypatch.setattr(module, "load_networks", lambda **_: networks)
     monkeypatch.setattr(module, "load_directions", lambda _: None)
-    monkeypatch.setattr(module, "load_inception", lambda _: lambda images: images.flatten(1)[:, ::64])
-    monkeypatch.setattr(module, "PAIRS", 24)
+    monkeypatch.setattr(module, "load_judge", lambda *_: TinyEmbedder(seed=9))
+    monkeypatch.setattr(module, "SHORT", {"steps": 2})
+    short = replace(module.ATTACKERS["own"], settings=InversionSettings(2, 2))
+    monkeypatch.setattr(module, "ATTACKERS", {"own": short})
+    for shard in range(2):
+        work, made = tmp_path / f"work{shard}", ("--people", "2", "--methods", "closed form", "--shard", f"{shard}/2")
+        monkeypatch.setattr(sys, "argv", ["attacked.py", *made, "--work", f"{work}", "--out", f"{tmp_path}"])
+        module.main()
+    folders = [f"{tmp_path / f'work{shard}'}" for shard in range(2)]
+    monkeypatch.setattr(sys, "argv", ["attacked.py", "--tables", "--work", *folders, "--out", f"{tmp_path}"])
+    module.main()  # nothing is there twice
+    rows = [json.loads(line) for line in (tmp_path / "attacked-attacks.jsonl").read_text().splitlines()]
+    assert [(row["person"], row["method"], row["who"]) for row in rows] == [
+        (person, method, who)
+        for person in ("0", "1")
+        for method, who in (("untouched", "person"), ("closed form", "person"), ("closed form", "stranger"))
+    ]
+    assert {found["steps"] for row in rows for space in row["spaces"].values() for found in space} == {4}
+    assert [row["person"] for row in read_rows(tmp_path / "attacked-people.jsonl")] == ["0", "1"]
+    text = (tmp_path / "attacked.md").read_text()
+    assert text.count("| closed form: strong, W (2 people) |") == 2 and "retention" in text
+    assert text in capsys.readouterr().out
+
+
+def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(networks, tmp_path, monkeypatch):
+    module = recipe("evaluation")
+
+    def bench(folder: Path, **asked: object) -> Bench:
+        assert asked == {"resolution": 128, "device": None, "pairs": 256, "attacks": False}
+        measures = Measures(None, lambda images: images.flatten(1)[:, ::64], pairs=24)
+        return Bench(Session(networks, folder), measures)
+
+    monkeypatch.setattr(module, "open_bench", bench)
     monkeypatch.setattr(module, "SHORT", {"steps": 2})
 
     def rows(people: int, *more: str) -> list[str]:
@@ -175,7 +209,7 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
     made = {path: path.read_bytes() for path in tmp_path.glob("main-*")} | {tmp_path / "main.md": quoted.encode()}
     (tmp_path / "main-table.md").write_text("")
     with monkeypatch.context() as without:
-        without.setattr(module, "load_networks", lambda **_: pytest.fail("the rows are there"))
+        without.setattr(module, "open_bench", lambda *_, **__: pytest.fail("the rows are there"))
         rows(0, "--tables")
     assert {path: path.read_bytes() for path in made} == made
 
@@ -203,26 +237,26 @@ def test_rows_made_elsewhere_are_added_once_and_only_those_of_the_table(tmp_path
     row = {"scenario": "ood", "method": "GUIDE", "person": "0", "became": [0.1]}
     Path(f"{prefix}-people.jsonl").write_text(json.dumps(row) + "\n")
     Path(f"{prefix}-run.json").write_text("{}")
-    add_rows = recipe("evaluation").add_rows
-    add_rows(folder, f"{prefix}", ["random"], ["GUIDE"])
-    add_rows(folder, f"{prefix}", ["ood"], ["baseline"])
+    add_made = recipe("evaluation").add_made
+    add_made(folder, f"{prefix}", ["random"], ["GUIDE"])
+    add_made(folder, f"{prefix}", ["ood"], ["baseline"])
     assert read_rows(folder / "people.jsonl") == []
     for _ in range(2):
-        add_rows(folder, f"{prefix}", ["random", "ood"], ["GUIDE"])
+        add_made(folder, f"{prefix}", ["random", "ood"], ["GUIDE"])
     assert read_rows(folder / "people.jsonl") == [row]
     (folder / "people.jsonl").unlink()
     Path(f"{prefix}-run.json").write_text('{"pairs": 256}')  # more was measured: where that is asked for
     with pytest.raises(GuideError, match="made with other settings"):
-        add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"])
-    add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
+        add_made(folder, f"{prefix}", ["ood"], ["GUIDE"])
+    add_made(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
     assert read_rows(folder / "people.jsonl") == [row]
     Path(f"{prefix}-run.json").write_text('{"pairs": 256, "resolution": 64}')
     with pytest.raises(GuideError, match="made with other settings"):
-        add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
+        add_made(folder, f"{prefix}", ["ood"], ["GUIDE"], measured=True)
     for damaged in ('{"pairs": 2', "[3]", "7"):
         Path(f"{prefix}-run.json").write_text(damaged)
         with pytest.raises(GuideError, match="other-run.json is damaged"):
-            add_rows(folder, f"{prefix}", ["ood"], ["GUIDE"])
+            add_made(folder, f"{prefix}", ["ood"], ["GUIDE"])
 
 
 def test_the_quoted_means_are_of_the_same_people():

@@ -39,11 +39,11 @@ def rows_of(name: str, **wanted: str):
 def test_the_tables_of_methods_are_of_the_stored_people(name, where):
     module = recipe("evaluation")
     rows, table = module.complete(rows_of(name)), module.TABLES[name]
-    quoted = (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
-    assert table_of(summarise(rows), table.quoted, sideways=table.attacks) == quoted
-    assert table_of(summarise(rows)) == (RESULTS / f"{name}-table.md").read_text(encoding="utf-8").strip()
+    quoted, summary = (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip(), summarise(rows)
+    assert table_of(summary, table.quoted, sideways=table.attacks) == quoted
+    assert table_of(summary) == (RESULTS / f"{name}-table.md").read_text(encoding="utf-8").strip()
     assert quoted in page(where)
-    assert {"summary": summarise(rows)} == stored(f"{name}-summary")
+    assert {"summary": summary} == stored(f"{name}-summary")
 
 
 def test_the_differences_between_methods_are_those_of_the_stored_people():

@@ -35,23 +35,27 @@ def coloured(*values: object, **named: object) -> Image.Image:
     return tile(tuple(hashlib.sha256(repr((values, named)).encode()).digest()[:3]))
 
 
+REACH = {"yaw": 20.0, "smile": 2.0}
+VIEWS = {
+    "LatentExplorer": lambda: widgets.LatentExplorer(coloured),
+    "LatentWalk": lambda: widgets.LatentWalk(coloured),
+    "EditExplorer": lambda: widgets.EditExplorer(coloured, REACH),
+    "LatentEditor": lambda: widgets.LatentEditor(coloured, REACH, rows=4),
+    "LatentMixer": lambda: widgets.LatentMixer(coloured, rows=6),
+    "TargetSlider": lambda: widgets.TargetSlider(coloured, person=20.0),
+    "BeforeAfter": lambda: widgets.BeforeAfter(tile((255, 0, 0)), tile((0, 0, 255))),
+    "ThresholdSlider": threshold_slider,
+    "LossMixer": loss_mixer,
+    "InversionScrubber": scrubber,
+    "PeopleGrid": people_grid,
+    "ManyForgotten": many_forgotten,
+}
+NAMES = list(VIEWS)
+
+
 def browser_views() -> list[widgets.View]:
     """Every view that has sliders, drawn from plain tiles."""
-    reach = {"yaw": 20.0, "smile": 2.0}
-    return [
-        widgets.LatentExplorer(coloured),
-        widgets.LatentWalk(coloured),
-        widgets.EditExplorer(coloured, reach),
-        widgets.LatentEditor(coloured, reach, rows=4),
-        widgets.LatentMixer(coloured, rows=6),
-        widgets.TargetSlider(coloured, person=20.0),
-        widgets.BeforeAfter(tile((255, 0, 0)), tile((0, 0, 255))),
-        threshold_slider(),
-        loss_mixer(),
-        scrubber(),
-        people_grid(),
-        many_forgotten(),
-    ]
+    return [make() for make in VIEWS.values()]
 
 
 def real_view() -> widgets.View:
@@ -67,10 +71,9 @@ def real_view() -> widgets.View:
     return widgets.LatentExplorer(draw)
 
 
-NAMES = [type(view).__name__ for view in browser_views()]
-
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,  # seconds from key to picture are counted
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="Playwright is not installed"),
 ]

@@ -382,13 +382,20 @@ def test_in_a_running_notebook_only_the_newest_event_is_drawn(monkeypatch: pytes
     assert "seed 4" in view.text.value
 
 
-def all_views() -> list[widgets.View]:
-    measured = [threshold_slider(), loss_mixer(), people_grid(), many_forgotten()]
-    latents = [explorer(), edits(), editor(), mixer_of_people(), target_slider()]
-    return [dashboard(), widgets.BeforeAfter(tile(RED), tile(BLUE)), scrubber(), *latents, *measured]
+def two_tiles() -> widgets.View:
+    return widgets.BeforeAfter(tile(RED), tile(BLUE))
 
 
-@pytest.mark.parametrize("view", all_views(), ids=lambda view: type(view).__name__)
+MEASURED = [threshold_slider, loss_mixer, people_grid, many_forgotten]
+LATENTS = [explorer, edits, editor, mixer_of_people, target_slider]
+
+
+@pytest.fixture(params=[dashboard, two_tiles, scrubber, *LATENTS, *MEASURED], ids=lambda make: make.__name__)
+def view(request: pytest.FixtureRequest) -> widgets.View:
+    """One view after another."""
+    return request.param()
+
+
 def test_views_are_accessible_and_use_the_common_subset(view: widgets.View) -> None:
     common = {
         "FloatSlider",
@@ -410,7 +417,6 @@ def test_views_are_accessible_and_use_the_common_subset(view: widgets.View) -> N
     assert Image.open(io.BytesIO(bytes(view.image.value))).format == "JPEG"
 
 
-@pytest.mark.parametrize("view", all_views(), ids=lambda view: type(view).__name__)
 def test_views_display_as_widget_and_as_sentence(view: widgets.View) -> None:
     bundle = view._repr_mimebundle_(include=None, exclude=None)
     assert bundle["text/plain"] == view.state()

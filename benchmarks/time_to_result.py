@@ -1,0 +1,131 @@
+"""Seconds until a person is forgotten and the others are kept, by each way of unlearning: the time to a given result.
+
+    python benchmarks/time_to_result.py --people 8 --out runs/time-to-result
+
+The naive loop with the paper's settings, GUIDE with the presets `fast` and `styles`, and the closed form followed by
+the short training `finish`. All share networks and people. The result is ID at most 0.1 with retention at least 0.95;
+the student is looked at every few steps while the clock stands still, so the figure is exact to so many steps. Whoever
+has not come there at the last step of the settings has no time. The ways take turns, person by person, so that a slow
+hour of the machine slows all of them. What a way needs once for everybody (the metric of the closed form, the
+strangers of a natural target) is got ready before. Resumable: rows.jsonl in the folder; the table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from naive import unlearn_naively
+
+from guide_lib.evaluation import people_of
+from guide_lib.experiment import Networks, Person, load_networks, other_people, run_folder
+from guide_lib.files import append_row, read_rows
+from guide_lib.generators import Generator
+from guide_lib.metrics import evaluate
+from guide_lib.runtime import keep_freed_memory, pick_device, synchronise
+from guide_lib.session import Session
+from guide_lib.unlearning import UnlearningSettings
+
+RESOLUTION, EVERY = 128, 5
+ID, RETENTION = 0.1, 0.95
+
+
+def naive(session: Session) -> Iterator[Generator]:
+    """The student after each step of the loop as it is stated."""
+    networks, settings = session.networks, UnlearningSettings.paper()
+    w_t = session.target("ufo")
+    known = {"perceptual": networks.perceptual, "embedder": networks.embedder}
+    for step in unlearn_naively(networks.generator, session.person.w_u, w_t, settings, **known):
+        yield step.student
+
+
+def trained(session: Session, settings: UnlearningSettings) -> Iterator[Generator]:
+    """The student after each step of the library's training towards UFO's target, or the one that is chosen."""
+    for step in session.erase(settings):
+        yield step.student
+
+
+def finished(session: Session, settings: UnlearningSettings) -> Iterator[Generator]:
+    """The student of the closed form, then after each step of the training from there."""
+    session.target(None)
+    yield session.erase_at_once()
+    yield from trained(session, settings)
+
+
+WAYS: dict[str, Callable[[Session], Iterable[Generator]]] = {
+    "naive": naive,
+    "fast": lambda session: trained(session, UnlearningSettings.fast(session.generator.w_avg.device)),
+    "styles": lambda session: trained(session, UnlearningSettings.styles(session.generator.w_avg.device)),
+    "closed form then GUIDE": lambda session: finished(
+        session, UnlearningSettings.finish(session.generator.w_avg.device)
+    ),
+}
+
+
+def time_to(session: Session, person: Person, way: str, every: int = EVERY) -> dict[str, Any]:
+    """One row: seconds (None: not reached), after how many students, and ID and retention as they were then."""
+    session.start_over(person)
+    crowd, judges = other_people(session.generator), (session.networks.judge, session.networks.perceptual)
+    device, seconds, students = session.generator.w_avg.device, 0.0, iter(WAYS[way](session))
+    count, reached, report, ended = 0, False, None, False
+    while not (reached or ended):
+        started = time.perf_counter()
+        for _ in range(1 if count == 0 else every):  # the first is that of the closed form, or of one step
+            student = next(students, None)
+            ended = student is None
+            if ended:
+                break
+            count, last = count + 1, student
+        synchronise(device)
+        seconds += time.perf_counter() - started
+        report = evaluate(last, session.generator, person.w_u, crowd, *judges)
+        reached = report.id <= ID and report.retention >= RETENTION
+    row = {"way": way, "person": person.name, "seconds": seconds if reached else None, "students": count}
+    return row | {"id": report.id, "retention": report.retention, "spent": seconds}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A line for each way: how many came there, and the median of their seconds beside that of the naive loop's."""
+    lines = ["| way | people | reached | seconds, median | naive / this |", "|---|---|---|---|---|"]
+    found = {way: [row for row in rows if row["way"] == way] for way in WAYS}
+    times = {way: [row["seconds"] for row in group if row["seconds"] is not None] for way, group in found.items()}
+    for way, group in found.items():
+        middle = statistics.median(times[way]) if times[way] else None
+        ratio = statistics.median(times["naive"]) / middle if middle and times["naive"] else None
+        cells = ["-" if value is None else f"{value:.3g}" for value in (middle, ratio)]
+        lines.append(f"| {way} | {len(group)} | {len(times[way])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measure(networks: Networks, folder: Path, people: int) -> list[dict[str, Any]]:
+    """All rows of a folder, after those that were missing have been measured."""
+    session, path = Session(networks, folder), folder / "rows.jsonl"
+    done = {(row["way"], row["person"]) for row in read_rows(path)}
+    _ = session.lists[0].metric, session.strangers
+    for person in people_of("random", networks, people, folder):
+        for way in WAYS:
+            if (way, person.name) not in done:
+                row = time_to(session, person, way)
+                append_row(path, row | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+    return read_rows(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=8)
+    parser.add_argument("--device")
+    parser.add_argument("--out", type=Path, default=Path("runs/time-to-result"))
+    args = parser.parse_args()
+    keep_freed_memory()
+    with run_folder(args.out) as folder:
+        networks = load_networks(resolution=RESOLUTION, device=pick_device(args.device))
+        print(table(measure(networks, folder, args.people)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The time to a result: when the clock stops, what counts as having arrived, and every way on tiny networks."""
+
+from types import SimpleNamespace
+
+import pytest
+import time_to_result as timed
+import torch
+from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+
+from guide_lib.experiment import Networks, Person
+from guide_lib.session import Session
+from guide_lib.unlearning import UnlearningSettings
+
+NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=8))
+
+
+def row(monkeypatch, seen: list[tuple[float, float]], students: int) -> dict:
+    """The row of a way with so many students, of which these (ID, retention) are seen."""
+    reports = iter([SimpleNamespace(id=a, retention=b) for a, b in seen])
+    monkeypatch.setattr(timed, "evaluate", lambda *_: next(reports))
+    monkeypatch.setitem(timed.WAYS, "another", lambda session: [session.generator] * students)
+    person = Person("3", NETWORKS.generator.sample(1, torch.Generator().manual_seed(3)))
+    return timed.time_to(Session(NETWORKS), person, "another", every=5)
+
+
+def test_the_clock_stops_at_the_first_look_that_finds_the_result(monkeypatch):
+    found = row(monkeypatch, [(1.0, 1.0), (0.05, 0.94), (0.1, 0.95)], students=40)
+    assert found["students"] == 11 and found["seconds"] == found["spent"] > 0
+    assert (found["id"], found["retention"]) == (0.1, 0.95)
+
+
+def test_whoever_does_not_come_there_has_no_time(monkeypatch):
+    found = row(monkeypatch, [(1.0, 1.0), (0.5, 1.0), (0.4, 1.0)], students=8)
+    assert found["seconds"] is None and found["students"] == 8 and found["spent"] > 0
+
+
+def test_every_way_is_measured_in_turn_and_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(timed, "ID", -2.0)
+    for preset in ("paper", "fast", "styles", "finish"):
+        monkeypatch.setattr(UnlearningSettings, preset, lambda *_: UnlearningSettings(steps=3))
+    rows = timed.measure(NETWORKS, tmp_path, people=2)
+    assert [(r["way"], r["person"]) for r in rows] == [(way, person) for person in "01" for way in timed.WAYS]
+    assert [r["students"] for r in rows[:4]] == [3, 3, 3, 4], "the closed form is one more"
+    monkeypatch.setattr(timed, "time_to", lambda *_: pytest.fail("the rows are there"))
+    assert timed.measure(NETWORKS, tmp_path, people=2) == rows
+
+
+def test_the_table_compares_with_the_naive_loop():
+    times = {"naive": [100.0, None, 300.0], "fast": [20.0, 30.0, 10.0], "styles": [None]}
+    rows = [{"way": way, "seconds": x} for way, values in times.items() for x in values]
+    assert timed.table(rows).splitlines()[2:] == [
+        "| naive | 3 | 2 | 200 | 1 |",
+        "| fast | 3 | 3 | 20 | 10 |",
+        "| styles | 1 | 0 | - | - |",
+        "| closed form then GUIDE | 0 | 0 | - | - |",
+    ]
