@@ -1,4 +1,4 @@
-"""Train heads-eg3d on people whom data/recipes/heads_people.py photographed: writes data/heads-eg3d.safetensors.
+"""Train heads-eg3d on people whom heads_people.py photographed: writes heads-eg3d.safetensors.
 
     python data/recipes/heads_eg3d.py people work surface --size 32 --steps 1500
     python data/recipes/heads_eg3d.py people work surface --size 64 --steps 4000
@@ -34,12 +34,28 @@ from torch import Tensor
 
 from guide_lib.files import written_whole
 from guide_lib.generators.cameras import intrinsics, pixel_rays
-from guide_lib.generators.eg3d import EG3D, look_up
-from guide_lib.generators.heads_eg3d import FILE, HEADS
-from guide_lib.generators.volume import Jitter
+from guide_lib.generators.eg3d import EG3D, EG3DConfig, look_up
+from guide_lib.generators.volume import Jitter, Sampling
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 
-DATA = Path(__file__).resolve().parents[1]
+HEADS = EG3DConfig(
+    z_dim=64,
+    w_dim=128,
+    mapping_layers=3,
+    plane_size=64,
+    plane_channels=16,
+    channel_base=2048,
+    channel_max=128,
+    decoder_width=32,
+    render_size=64,
+    enlarge_from=64,
+    enlarge_widths=(32,),
+    sampling=Sampling(near=2.3, far=3.1, coarse=16, fine=16),
+    box_warp=0.8,
+    pivot=(0.0, 0.0, 0.0),
+    camera_scale=0.0,
+    axis_slip=False,
+)
 HELD_OUT = 16  # the first people are never trained on
 DENSITY = 40.0  # the decoder's density is this many times its last layer's output while surfaces are learned
 STEP = 0.02  # the stretch of a ray that should be opaque inside a head, scene units
@@ -376,7 +392,7 @@ def finished(stage: Path) -> EG3D:
 
 
 def export(folder: Path) -> None:
-    """The last stage in half precision, with w_avg over 65,536 people."""
+    """The last stage in half precision, with w_avg over 65,536 people, into the folder of the stages."""
     last = next(name for name in ("pictures", "enlarge") if (folder / f"{name}.pt").exists())
     generator = finished(folder / f"{last}.pt")
     rng = torch.Generator().manual_seed(0)
@@ -384,8 +400,9 @@ def export(folder: Path) -> None:
     generator.backbone.mapping.w_avg.copy_(ws.mean(0))
     steps = torch.load(folder / f"{last}.pt", weights_only=True)["step"]
     state = {name: tensor.half().contiguous() for name, tensor in generator.state_dict().items()}
-    save_file(state, DATA / FILE, metadata={"stage": last, "steps": str(steps)})
-    print(DATA / FILE, (DATA / FILE).stat().st_size, "bytes")
+    target = folder / "heads-eg3d.safetensors"
+    save_file(state, target, metadata={"stage": last, "steps": str(steps)})
+    print(target, target.stat().st_size, "bytes")
 
 
 # Rate of learning, people a step, steps.

@@ -1,6 +1,6 @@
-"""Measure heads-eg3d on people it never saw: writes data/results/heads-eg3d.json, and a sheet to look at.
+"""Measure heads-eg3d on people it never saw: writes its figures as JSON, and a sheet to look at.
 
-    python data/recipes/heads_quality.py --sheet sheet.png          # 64 people x 2 cameras; a minute of one core
+    python data/recipes/heads_quality.py work/pictures.pt --sheet sheet.png             # 64 people x 2 cameras
 
 Held-out person i is z from seed (2027, i), of whom no picture was in the training, seen by two cameras (yaw +-30, pitch
 +-12 degrees). The renderer's photograph is the truth: LPIPS (AlexNet) and PSNR of the picture, and how far the field's
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from heads_eg3d import finished
+from heads_eg3d import HEADS, finished
 from torch import Tensor
 from tqdm import trange
 
@@ -23,12 +23,10 @@ from guide_lib.figures import image_grid
 from guide_lib.files import write_json
 from guide_lib.generators.base import View
 from guide_lib.generators.eg3d import EG3D
-from guide_lib.generators.heads_eg3d import HEADS, load_heads
 from guide_lib.heads import NUMBERS, describe, photograph
 from guide_lib.perception import load_lpips
 from guide_lib.perception.perceptual import LPIPS
 
-DATA = Path(__file__).resolve().parents[1]
 SEED, VIEWS = 2027, 2
 SHEET_YAWS = (-30, -15, 0, 15, 30)
 
@@ -74,13 +72,13 @@ def sheet(generator: EG3D, count: int) -> list[list[Tensor]]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stage", type=Path, help="a stage that heads_eg3d.py saved, instead of the shipped network")
+    parser.add_argument("stage", type=Path, help="what heads_eg3d.py saved of a stage")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--sheet", type=Path, help="a PNG of held-out people")
     parser.add_argument("--rows", type=int, default=32, help="of the sheet")
-    parser.add_argument("--out", type=Path, default=DATA / "results" / "heads-eg3d.json")
+    parser.add_argument("--out", type=Path, help="a JSON file; beside the stage by default")
     args = parser.parse_args(argv)
-    generator, lpips = finished(args.stage) if args.stage else load_heads().requires_grad_(False), load_lpips("alex")
+    generator, lpips = finished(args.stage), load_lpips("alex")
     if args.sheet:
         labels = ["photograph", *(f"{yaw}°" for yaw in SHEET_YAWS), "depth"]
         image_grid(sheet(generator, args.rows), column_labels=labels, tile=generator.resolution).save(args.sheet)
@@ -89,7 +87,9 @@ def main(argv: list[str] | None = None) -> None:
         z, views = held_out(index)
         found += [compared(generator, z, view, lpips) for view in views]
     means = {name: float(np.mean([one[name] for one in found])) for name in found[0]} if found else {}
-    write_json(args.out, {"people": args.count, "views": VIEWS, "seed": SEED, **means})
+    write_json(
+        args.out or args.stage.with_suffix(".json"), {"people": args.count, "views": VIEWS, "seed": SEED, **means}
+    )
     print(json.dumps(means, indent=1))
 
 

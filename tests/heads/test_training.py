@@ -129,7 +129,7 @@ def test_planes_grow_with_the_blocks_and_equal_the_generators(training):
         assert half.shape[-1] == 32 and torch.allclose(whole, generator.planes(ws), atol=1e-5)
 
 
-def test_a_stage_learns_resumes_and_hands_on(training, photographed, tmp_path, monkeypatch):
+def test_a_stage_learns_resumes_and_hands_on(training, photographed, tmp_path):
     def stage(*options):
         training.main([str(photographed[1]), str(tmp_path), *options])
 
@@ -153,7 +153,6 @@ def test_a_stage_learns_resumes_and_hands_on(training, photographed, tmp_path, m
     moved = {name.split(".")[0] for name, tensor in enlarged.items() if not torch.equal(tensor, before[name])}
     assert moved == {"superresolution"}
     stage("pictures", "--steps", "2", "--batch", "1")
-    monkeypatch.setattr(training, "DATA", tmp_path)
     stage("export")
     shipped = load_file(tmp_path / "heads-eg3d.safetensors")
     last = training.finished(tmp_path / "pictures.pt").state_dict()
