@@ -5,6 +5,7 @@
 # make compare    GUIDE beside its baseline, 8 people
 # make notebooks  run the notebooks and store what they print
 # make course     copies of the notebooks for a class: student, solution, nbgrader
+# make site       pages of the course, from what is stored: dist/site/index.html
 # make mutants    break the method, what a GPU needs and our answers on purpose; see the tests notice
 # make lint       ruff only
 # make format     let ruff rewrite the code
@@ -42,7 +43,7 @@ WHO   := $(if $(PHOTO),--photo="$$PHOTO",$(if $(SEED),--person="$$SEED")) $(if $
 PARALLEL ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab doctor compare notebooks course mutants lint format clean setup
+.PHONY: help demo test lab doctor compare notebooks course site mutants lint format clean setup
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -95,6 +96,9 @@ notebooks: $(STAMP)
 
 course: $(STAMP)
 	$(BIN)/python notebooks/build.py
+
+site: $(STAMP)
+	$(BIN)/python website/build.py
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis
