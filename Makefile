@@ -6,7 +6,7 @@
 # make notebooks  run the notebooks and store what they print
 # make course     copies of the notebooks for a class: student, solution, nbgrader
 # make site       pages of the course, from what is stored: dist/site/index.html
-# make mutants    break the method, what a GPU needs and our answers on purpose; see the tests notice
+# make mutants    break the method, attacks, what a GPU needs and our answers on purpose; see the tests notice
 # make lint       ruff only
 # make format     let ruff rewrite the code
 # make clean      remove .venv, runs/ and the caches of the tools

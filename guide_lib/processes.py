@@ -131,7 +131,8 @@ def _share(number: int, count: int) -> None:
     """Take this process's part of the cores, and the GPU whose turn it is."""
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+    share = max(1, (os.cpu_count() or 1) // count)
+    torch.set_num_threads(min(share, torch.get_num_threads()))  # whoever asks for fewer (OMP_NUM_THREADS) gets fewer
     known = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = known.split(",") if known else [str(card) for card in range(torch.cuda.device_count())]
     if cards:  # before CUDA is used, which reads it then

@@ -2,7 +2,8 @@
 
 Each mutant is one replaced line in a copy of the library; a test of its group must fail on the copy: of the method's
 for `MUTANTS`; for `FAULTS`, what a GPU would trip over, of the module of tests/device that is named with it (these
-alone: python tests/mutants.py device). The group `checks` spoils our answers to the exercises instead: their
+alone: python tests/mutants.py device); for `PLANTED`, attacks that flatter themselves, of the module that is named with
+it (python tests/mutants.py attacks). The group `checks` spoils our answers to the exercises instead: their
 checks must not say "Right." (tests/solutions.py). Exits with 1 if a mutant survives, or if the tests fail on an
 unchanged copy.
 """
@@ -20,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT), str(ROOT / "tests" / "device")]
+sys.path += [str(ROOT), str(ROOT / "tests" / "device"), str(ROOT / "tests" / "attacks")]
 
 import solutions  # noqa: E402
 from faults import FAULTS  # noqa: E402
+from planted import PLANTED  # noqa: E402
 
 NAMES = (
     *(
@@ -38,8 +40,8 @@ NAMES = (
     *("metrics/test_identity", "metrics/test_distribution", "metrics/test_forgetting"),
 )
 TESTS = tuple(f"tests/{name}.py" for name in NAMES)
-PLANTED = ("method", "device")  # in a copy of the library
-GROUPS = (*PLANTED, "checks")
+IN_A_COPY = ("method", "attacks", "device")  # of the library
+GROUPS = (*IN_A_COPY, "checks")
 
 MUTANTS = {
     "the local loss is zero": (
@@ -141,7 +143,11 @@ MUTANTS = {
         "(self.scores >= self.scores[index]).sum()) - 1",
         "(self.scores > self.scores[index]).sum())",
     ),
-    "relearning never looks": ("attacks/relearning.py", "if curve[-1][1] >= threshold:", "if curve[-1][1] >= 2:"),
+    "relearning never looks": (
+        "attacks/relearning.py",
+        "if accepted is None and curve[-1][1] >= threshold:",
+        "if accepted is None and curve[-1][1] >= 2:",
+    ),
     "the attacker keeps the worst": (
         "attacks/reinversion.py",
         "return self.cosines.max().item()",
@@ -162,9 +168,11 @@ class Mutant:
 
 
 def mutants_of(group: str) -> list[Mutant]:
-    """group: "method" or "device"."""
+    """group: "method", "attacks" or "device"."""
     if group == "method":
         return [Mutant(name, *change, TESTS) for name, change in MUTANTS.items()]
+    if group == "attacks":
+        return [Mutant(name, *change, (f"tests/{test}.py",)) for name, (*change, test) in PLANTED.items()]
     return [Mutant(name, *change, (f"tests/device/{test}.py",)) for name, (*change, test) in FAULTS.items()]
 
 
@@ -179,7 +187,7 @@ def failures(folder: Path, tests: Iterable[str], *options: str) -> list[str]:
 
 
 def killers(folder: Path, mutant: Mutant) -> list[str]:
-    """The tests that fail once the mutant has taken its place in the copy; a device's, up to the first."""
+    """The tests that fail once the mutant has taken its place in the copy; of one module's, up to the first."""
     path = folder / "guide_lib" / mutant.file
     original = path.read_text(encoding="utf-8")
     if original.count(mutant.line) != 1:
@@ -209,7 +217,7 @@ def survivors_in_a_copy(mutants: Sequence[Mutant]) -> list[str]:
 
 def main(groups: Sequence[str]) -> int:
     groups = groups or GROUPS
-    mutants = [mutant for group in groups if group in PLANTED for mutant in mutants_of(group)]
+    mutants = [mutant for group in groups if group in IN_A_COPY for mutant in mutants_of(group)]
     spoilt = solutions.faults() if "checks" in groups else []
     spoilt = [fault for fault in spoilt if fault.name not in solutions.HARMLESS]
     survivors = survivors_in_a_copy(mutants) if mutants else []

@@ -47,6 +47,8 @@ HARMLESS = {
     "measured - measured.mean() becomes measured in gain",
     "measured.mean() becomes measured.sum() in gain",
     "measured becomes asked of measured.mean in gain",
+    # Adam moves alike whatever the loss is multiplied by
+    "loss_of(codes).sum() becomes loss_of(codes).mean() of loss_of(codes).sum().backward in search",
     "30.0 becomes 31.0 in partial_target",  # what d is where it is not given
 }
 

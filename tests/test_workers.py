@@ -118,11 +118,12 @@ def test_threads_of_one_worker_take_turns(tmp_path):
 
 def test_processes_share_cores_and_take_cards_in_turn(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda count: given.append(count))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: allowed[0])
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     from guide_lib.processes import _share
 
-    given, cards = [], []
+    given, cards, allowed = [], [], [8]
     for visible in (None, "5,7,9", "-1"):
         for number in range(3):
             if visible is None:
@@ -131,7 +132,9 @@ def test_processes_share_cores_and_take_cards_in_turn(monkeypatch):
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
             _share(number, 3)
             cards.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert given == [2] * 9 and cards == ["0", "1", "0", "5", "7", "9", "-1", "-1", "-1"]
+    allowed[0] = 1  # OMP_NUM_THREADS=1
+    _share(0, 1)
+    assert given == [2] * 9 + [1] and cards == ["0", "1", "0", "5", "7", "9", "-1", "-1", "-1"]
 
 
 def test_whoever_was_sent_home_is_not_started_again():

@@ -17,6 +17,7 @@ from guide_lib.checks.erasing import check_layer, check_reader
 from guide_lib.checks.identity import check_cosines, check_rates
 from guide_lib.checks.inversion import check_distance_from_w, check_gain, check_inversion_loss
 from guide_lib.checks.latents import check_mix, check_person_distance, check_target, check_truncate
+from guide_lib.checks.searching import check_gaps, check_search
 from guide_lib.checks.training import check_distance, check_loop, check_losses, check_offsets, check_rate
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "check_distance_from_w",
     "check_forgetting",
     "check_gain",
+    "check_gaps",
     "check_inversion_loss",
     "check_kernel_distance",
     "check_layer",
@@ -39,6 +41,7 @@ __all__ = [
     "check_rate",
     "check_rates",
     "check_reader",
+    "check_search",
     "check_summary",
     "check_target",
     "check_truncate",

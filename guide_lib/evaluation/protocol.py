@@ -1,8 +1,8 @@
 """How the numbers of a folder come about, for programs: protocol.json, so that others' numbers can be put beside ours.
 
 >>> protocol = protocol_of(networks, UnlearningSettings(), attacks=True)
->>> protocol["judge"]["threshold"], protocol["attackers"]["own"]["starts"], protocol["relearning"]["steps"]
-(0.716, 4, 100)
+>>> protocol["judge"]["threshold"], protocol["judge"]["strict"], protocol["attackers"]["own"]["starts"]
+(0.716, 0.651, 4)
 >>> protocol["metrics"]["retention"]
 {'label': 'retention', 'meaning': '...', 'better': 'higher', 'unit': 'judge cosine', 'bounds': [-1.0, 1.0]}
 
@@ -27,7 +27,7 @@ from guide_lib.evaluation.scenarios import HELD_OUT, TRUNCATIONS
 from guide_lib.experiment import OTHERS_SEED, Networks
 from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.forgetting import YAWS
-from guide_lib.metrics.thresholds import ACCEPTANCE
+from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT, THRESHOLDS, thresholds_of
 from guide_lib.session.attacking import CANDIDATE_SEED, CANDIDATES
 from guide_lib.unlearning import UnlearningSettings
 
@@ -43,7 +43,7 @@ def protocol_of(networks: Networks, settings: UnlearningSettings, attacks: bool)
         "package": version("guide-lib"),
         "generator": {"class": type(n.generator).__name__, "resolution": n.generator.resolution},
         "defender": {"perceptual": _name(n.perceptual), "embedder": _name(n.embedder), "settings": asdict(settings)},
-        "judge": {"name": _name(n.judge), "threshold": ACCEPTANCE, "false_accepts": 1e-3},
+        "judge": {"name": _name(n.judge), "threshold": ACCEPTANCE, "false_accepts": 1e-3} | _strict(n),
         "seeds": {"people": "0, 1, ...", "held_out": HELD_OUT, "others": OTHERS_SEED, "run": settings.seed},
         "truncations": TRUNCATIONS,
         "yaws": YAWS,
@@ -67,6 +67,14 @@ def _attacks() -> dict[str, Any]:
         },
         "fingerprint": {"candidates": CANDIDATES, "seed": CANDIDATE_SEED},
     }
+
+
+def _strict(networks: Networks) -> dict[str, Any]:
+    """The second threshold, that of pairs of one person; and both at the size of the folder, where they are known."""
+    name, facts = _name(networks.judge), {"strict": STRICT, "false_rejects": 1 / 25}
+    if name not in THRESHOLDS:
+        return facts
+    return facts | {"at_this_size": asdict(thresholds_of(name, networks.generator.resolution))}
 
 
 def _name(network: nn.Module) -> str:

@@ -85,7 +85,7 @@ def _fault(row: Mapping[str, Any]) -> str | None:
 def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
     """Scenario and method -> metric -> mean and 95 % interval over the people, or the one number for all of them.
 
-    Lowest retention of all and identity collapse are such numbers; one person cannot have the latter.
+    Lowest retention of all, score and identity collapse are such numbers; one person cannot have the last.
     """
     summary: Summary = {}
     for scenario, method, group in _groups(rows):
@@ -95,10 +95,24 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
                 entry[key] = asdict(METRICS[key].interval(values))
         if lowest := [row["retention_min"] for row in group if row.get("retention_min") is not None]:
             entry["retention_lowest"] = min(lowest)
+        if {"reinverted_w_accepted", "retention"} <= entry.keys():
+            entry["score"] = score_of(entry["reinverted_w_accepted"]["mean"], entry["retention"]["mean"])
         if len(group) > 1:
             entry["collapse"] = identity_collapse(torch.tensor([row["became"] for row in group]))
         summary[f"{scenario}: {method}"] = entry
     return summary
+
+
+def score_of(accepted: float, retention: float) -> float:
+    """The harmonic mean of what an attack does not get and what the others keep: high only where both are.
+
+    accepted: share of the people who are found again, in [0, 1]. retention: mean over the others; below 0 it is 0.
+
+    >>> score_of(0.0, 0.9), score_of(1.0, 1.0), score_of(0.5, 0.9)
+    (0.947, 0.0, 0.643)
+    """
+    hidden, kept = 1 - accepted, max(retention, 0.0)
+    return 2 * hidden * kept / (hidden + kept) if hidden + kept else 0.0
 
 
 def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: str) -> Interval:

@@ -24,6 +24,7 @@ from guide_lib.perception.identity import Embedder, identity_cosine
 from guide_lib.perception.perceptual import LPIPS
 
 BATCH = 4  # pictures rendered at a time: bounds memory, not the number of people
+NEAREST = 8  # of the others, on whom an erasure is hardest
 USUAL = 0.95  # of the generator's own pictures are woven less than `Report.weave_own`
 
 
@@ -32,8 +33,9 @@ class Report:
     """Judge cosines between G_s and G_u at the same latents; which side is better: `guide_lib.metrics.columns`.
 
     id: at the erased person's latent, mean over the views.
-    retention: mean over the other people, retention_sd, retention_min: their spread. retained: the share of them whom
-        the judge still takes for themselves.
+    retention: mean over the other people, retention_sd, retention_min: their spread. retention_nearest: mean over the
+        `NEAREST` of them whom the judge finds most like the person before. retained: the share of them whom the judge
+        still takes for themselves.
     lpips_others: mean LPIPS of the others' pictures.
     weave, strangeness: of the picture that replaces the person, mean over the views (see `guide_lib.metrics.quality`).
     weave_own: what 95 % of the others' pictures stay below before; from them strangeness is measured, too.
@@ -45,6 +47,7 @@ class Report:
     retention: float
     retention_sd: float
     retention_min: float
+    retention_nearest: float
     retained: float
     lpips_others: float
     weave: float
@@ -162,8 +165,9 @@ def evaluate(
         torch.cat([*(render(network, w_u, view) for view in views), render(network, others)])
         for network in (generator, student)
     )
-    cosines, undetected = identity_similarity(judge, before, after)
-    seen = len(views)
+    (known, found_before), (drawn, found_after) = judge.embed_faces(before), judge.embed_faces(after)
+    cosines, seen = identity_cosine(known, drawn), len(views)
+    alike = identity_cosine(known[:seen, None], known[seen:]).mean(0)
     lpips = perceptual_distance(perceptual, before[seen:], after[seen:], w_u.device)
     kept = cosines[seen:]
     return Report(
@@ -171,11 +175,12 @@ def evaluate(
         retention=kept.mean().item(),
         retention_sd=kept.std().item(),
         retention_min=kept.min().item(),
+        retention_nearest=kept[alike.topk(min(NEAREST, len(others))).indices].mean().item(),
         retained=(kept >= threshold).float().mean().item(),
         lpips_others=lpips.mean().item(),
         weave=weave(after[:seen]).mean().item(),
         weave_own=weave(before[seen:]).quantile(USUAL).item(),
         strangeness=strangeness(after[:seen], before[seen:], perceptual, w_u.device).mean().item(),
         others=len(others),
-        undetected=undetected,
+        undetected=int((~found_before).sum() + (~found_after).sum()),
     )

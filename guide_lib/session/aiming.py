@@ -23,7 +23,7 @@ from guide_lib.targets import (
 SMALL = 128  # px
 
 
-def strangers_of(networks: Networks, moment: Tensor) -> Strangers:
+def target_strangers(networks: Networks, moment: Tensor) -> Strangers:
     """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
     known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
     return draw_strangers(_small(networks.generator), moment, known)

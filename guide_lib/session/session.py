@@ -43,7 +43,7 @@ from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.robust import RobustSettings, RobustStep, forget_for_good
 from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
-from guide_lib.session.aiming import strangers_of, target_of
+from guide_lib.session.aiming import target_of, target_strangers
 from guide_lib.session.attacking import attack
 from guide_lib.session.photographed import Photo, photographed
 from guide_lib.targets import Strangers
@@ -151,7 +151,7 @@ class Session:
     @cached_property
     def strangers(self) -> Strangers:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
-        return strangers_of(self.networks, self.lists[0].metric)
+        return target_strangers(self.networks, self.lists[0].metric)
 
     def target(self, kind: str | None = "ufo", d: float = 30.0) -> Tensor:
         """Choose w_t [1, rows, w_dim] by a name in `guide_lib.session.aiming`. d: UFO's distance.

@@ -26,7 +26,8 @@ def figure(session: Session) -> Image.Image:
     drawn, redrawn = session.draw(ws, before=True), session.draw(ws)
     caption = (
         f"Identity cosine by an independent judge, before against after: the erased person {report.id:.2f}, "
-        f"{report.others} other people {report.retention:.2f} on average (lowest {report.retention_min:.2f})."
+        f"{report.others} other people {report.retention:.2f} on average (lowest {report.retention_min:.2f}, the "
+        f"nearest {report.retention_nearest:.2f}; {report.retained:.0%} still accepted)."
     )
     return before_after(drawn[0], redrawn[0], list(drawn[1:]), list(redrawn[1:]), caption, person.photo)
 

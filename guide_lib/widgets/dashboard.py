@@ -11,11 +11,13 @@ import ipywidgets as ipw
 import torch
 from PIL import Image
 
+from guide_lib.evaluation.results import score_of
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import Picture, image_grid, loss_curves, to_pil
 from guide_lib.widgets.base import WIDE, View
 
 if TYPE_CHECKING:
+    from guide_lib.metrics import Report
     from guide_lib.session import Session
     from guide_lib.unlearning import Step, UnlearningSettings
 
@@ -32,7 +34,7 @@ class UnlearningDashboard(View):
         every: steps between two drawings of the pictures; the bar moves at every step.
 
     `stopped` turns true when the Stop button is pressed. `of(session, settings)` watches the next erasure of a session.
-    In a notebook: `last = await dashboard.run(session.erase(settings))`.
+    In a notebook: `last = await dashboard.run(session.erase(settings))`, and then `dashboard.judge(session.measure())`.
 
     >>> from guide_lib.unlearning import Step
     >>> target = generator.picture(w_t)
@@ -49,7 +51,7 @@ class UnlearningDashboard(View):
         self.total, self.every, self.stopped = total, every, False
         self.history: list[Step] = []
         self._before, self._now, self._target, self._render = before, before, target, render
-        self._drawn, self._started = 0, time.monotonic()
+        self._drawn, self._started, self._judged = 0, time.monotonic(), ""
         self.progress = ipw.IntProgress(value=0, max=total, description="Unlearning", style=WIDE)
         self.button = ipw.Button(description="Stop", tooltip="Finish the current step and keep the result")
         self.button.on_click(self.stop)
@@ -97,6 +99,25 @@ class UnlearningDashboard(View):
         self._draw(self.history[-1])
         return self.history[-1]
 
+    def judge(self, report: Report, found: float | None = None) -> None:
+        """Say what was measured of the result, too.
+
+        found: share of attacks that brought the person back, for one person 0 or 1; with it comes the score.
+
+        >>> from guide_lib.metrics import evaluate
+        >>> dashboard = UnlearningDashboard(5, photo, photo, render=lambda step: photo)
+        >>> others = generator.sample(8, rng)
+        >>> dashboard.judge(evaluate(student, generator, w_u, others, judge, perceptual), found=0)
+        >>> dashboard.state().split(";")[1]
+        ' ID -0.49, retention 0.79, lowest retention 0.55, nearest eight 0.79, others still accepted 75%, score 0.88.'
+        """
+        numbers = [f"ID {report.id:.2f}", f"retention {report.retention:.2f}"]
+        numbers += [f"lowest retention {report.retention_min:.2f}", f"nearest eight {report.retention_nearest:.2f}"]
+        numbers += [f"others still accepted {report.retained:.0%}"]
+        numbers += [] if found is None else [f"score {score_of(found, report.retention):.2f}"]
+        self._judged = f"; {', '.join(numbers)}"
+        self.redraw()
+
     def stop(self, _: object = None) -> None:
         """What the Stop button does."""
         self.stopped = self.button.disabled = True
@@ -108,11 +129,12 @@ class UnlearningDashboard(View):
         return stack([faces, loss_curves(self.history, width=faces.width, height=220)], GAP)
 
     def state(self) -> str:
-        return f"{self._standing()}; {self._clock(self.history[-1].index)}." if self.history else f"{self._standing()}."
+        clock = f"; {self._clock(self.history[-1].index)}" if self.history else ""
+        return f"{self._standing()}{clock}{self._judged}."
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """As of every view, but without the clock, which would make each stored notebook another one."""
-        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self._standing()}."}
+        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self._standing()}{self._judged}."}
 
     def _standing(self) -> str:
         if not self.history:

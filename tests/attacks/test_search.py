@@ -91,8 +91,18 @@ def test_the_curve_counts_every_start_and_ends_with_what_was_found(hunted, tools
 def test_a_search_may_end_when_the_judges_are_satisfied(hunted, tools):
     (only,) = search([hunted], ONE, tools, look_every=5, stop_at={"judge": 0.6, "second": 0.6})[0]
     assert only.steps < 120 and min(only.cosines("judge").max(), only.cosines("second").max()) >= 0.6
+    whole = search([hunted], ONE, tools, stop_at={"judge": -1.0, "second": 1.1})[0]  # whom only one of them accepts
+    assert [found.steps for found in whole] == [120, 120]
     spaces = search([hunted, blind(hunted)], ONE, tools, look_every=5, stop_at={"judge": 0.999})
     assert [len(found) for found in spaces][1] == 2 and spaces[1][1].steps == 120
+
+
+def test_a_batch_ends_when_everybody_in_it_is_found(hunted, tools):
+    photo = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1  # whom nobody draws
+    (alone,) = search([replace(hunted, photo=photo)], ONE, tools)
+    limit = max(cosine for found in alone for _, cosine in found.curve("judge")) + 0.01
+    first, second = search([hunted, replace(hunted, photo=photo)], ONE, tools, stop_at={"judge": limit})
+    assert first[0].curve("judge")[0][1] > limit and [found.steps for found in first + second] == [120] * 4
 
 
 def test_starts_are_where_they_are_said_to_be(hunted, generator):
@@ -102,6 +112,7 @@ def test_starts_are_where_they_are_said_to_be(hunted, generator):
     )
     assert torch.equal(mean[:1], generator.w_avg) and not torch.equal(random, again)
     assert not torch.equal(random[:1], generator.w_avg) and len(mean) == len(random) == 3
+    assert len({tuple(code.flatten().tolist()) for code in mean}) == 3  # no two are the same
     assert torch.equal(starting_points(hunted, Attacker("erased", starts=1)), hunted.w_u)
     assert torch.allclose(starting_points(hunted, Attacker("reflected", starts=1)), hunted.w_u, atol=1e-6)
     encoder = GreyEncoder(generator.w_avg)
@@ -117,6 +128,7 @@ def test_a_likely_code_is_nearer_to_what_the_generator_draws_by_itself(hunted, t
     assert (tools.likelihood.distance(samples) <= tools.likelihood.usual).float().mean() == pytest.approx(
         0.95, abs=0.02
     )
+    assert tools.likelihood.penalty(samples).mean().item() == pytest.approx(1, abs=0.15)
 
 
 def test_the_half_that_the_attacker_lacks_does_not_count(hunted, tools):
@@ -176,13 +188,23 @@ def test_controls_tell_a_hole_from_a_search_that_finds_nobody(hunted, tools, gen
     assert len(open_.strangers) == 2 and [line.space for line in open_.lines("judge")] == ["W", "W+"]
     for line in open_.lines("judge"):
         assert line.withheld == 0 and abs(line.excess) < 0.1
+    for photo, (in_w, _) in zip(strangers.split(1), open_.strangers, strict=True):  # each is sought by their own photo
+        cosines = F.cosine_similarity(JUDGE.embed(generator.picture(in_w.ws)), JUDGE.embed(photo))
+        assert torch.allclose(in_w.cosines("judge"), cosines, atol=1e-5)
     closed = search_beside(blind(hunted), generator, strangers, ONE, tools)
     for line in closed.lines("judge"):
         assert line.withheld > 0.2 and line.strangers < 0.8
+        assert line.excess == pytest.approx(line.best - line.strangers) != line.best - line.untouched
     one, two = (closed.strangers[k][0].best("judge") for k in (0, 1))
     assert closed.lines("judge")[0].strangers == pytest.approx((one + two) / 2)
     narrow = search_beside(replace(hunted, student=Bent(hunted.w_u, 0.5)), generator, strangers, ONE, tools)
     assert isinstance(narrow, Beside) and narrow.untouched[0].best("judge") == open_.untouched[0].best("judge")
+
+
+def test_strangers_are_nobody_who_is_erased_and_differ_from_person_to_person(generator):
+    first, second = (strangers_of(generator, 2, name) for name in ("0", "1"))
+    assert first.shape == (2, 3, 16, 16) and not torch.equal(first, second)
+    assert torch.equal(first, strangers_of(generator, 2, "0"))
 
 
 def test_a_row_is_plain_numbers_and_says_what_it_cost(hunted, tools):

@@ -137,6 +137,41 @@ def layer(weight, bias, P, mean):
     return torch.stack([value - at[0] for value in at[1:]], dim=1), at[0]
 
 
+def descend(loss_of, starts, steps, rate, clear=True, keep=True, sign=1):
+    """Where each start ends, one after another: Adam treats every number by itself."""
+    ends = []
+    for start in starts:
+        code = torch.nn.Parameter(start[None].clone())
+        optimizer = torch.optim.Adam([code], lr=rate)
+        for _ in range(steps):
+            if not keep:
+                optimizer = torch.optim.Adam([code], lr=rate)
+            if clear:
+                code.grad = None
+            (sign * loss_of(code)[0]).backward()
+            optimizer.step()
+        ends.append(code.data[0])
+    return torch.stack(ends)
+
+
+def best(loss_of, found):
+    return min(found, key=lambda code: loss_of(code[None]).item())
+
+
+def searched(loss_of, starts, steps, rate, **how):
+    return best(loss_of, descend(loss_of, starts, steps, rate, **how))
+
+
+def in_place(loss_of, starts, steps, rate):
+    starts.copy_(descend(loss_of, starts, steps, rate))
+    return best(loss_of, starts).clone()
+
+
+def gaps(person, untouched, strangers):
+    luck = [max(row) for row in strangers.tolist()]
+    return max(untouched.tolist()) - max(person.tolist()), max(person.tolist()) - sum(luck) / len(luck)
+
+
 def partial(u, a, rows, d):
     return rows_from(u, moved(a, a - u, scale_to_rows(d, 5)).expand_as(u), rows)
 
@@ -172,6 +207,8 @@ RIGHT = {
     ex.check_inversion_loss: loss_of,
     ex.check_distance_from_w: from_w,
     ex.check_gain: slope,
+    ex.check_search: searched,
+    ex.check_gaps: gaps,
 }
 
 # As right as those above, in another type.
@@ -187,6 +224,7 @@ RIGHT_TOO = [
     (ex.check_rate, lambda *task: torch.tensor(rate(*task))),
     (ex.check_loop, lambda *task: map(torch.tensor, loop(*task))),
     (ex.check_gain, lambda x, y: torch.tensor([slope(x, y)])),
+    (ex.check_gaps, lambda p, g, s: torch.stack([g.max() - p.max(), p.max() - s.amax(1).mean()])),
 ]
 
 WRONG = [
@@ -320,6 +358,30 @@ WRONG = [
     (ex.check_gain, "correlation", lambda x, y: torch.corrcoef(torch.stack([x, y]))[0, 1]),
     (ex.check_gain, "first and the last", lambda x, y: (y[-1] - y[0]) / (x[-1] - x[0])),
     (ex.check_gain, "covariance", lambda x, y: torch.cov(torch.stack([x, y]), correction=0)[0, 1]),
+    (ex.check_search, "nothing moves", lambda f, s, n, r: best(f, s)),
+    (ex.check_search, "clear them first", lambda *task: searched(*task, clear=False)),
+    (ex.check_search, "made anew", lambda *task: searched(*task, keep=False)),
+    (ex.check_search, "it climbs", lambda *task: searched(*task, sign=-1)),
+    (ex.check_search, "ends worst", lambda f, *task: best(lambda code: -f(code), descend(f, *task))),
+    (ex.check_search, "began best", lambda f, s, *t: descend(f, best(f, s)[None], *t)[0]),
+    (ex.check_search, "first start", lambda *task: descend(*task)[0]),
+    (ex.check_search, "last start", lambda *task: descend(*task)[-1]),
+    (ex.check_search, "starts were averaged", lambda f, s, *t: descend(f, s.mean(0, keepdim=True), *t)[0]),
+    (ex.check_search, "that were found are averaged", lambda *task: descend(*task).mean(0)),
+    (ex.check_search, "too few", lambda f, s, n, r: searched(f, s, n - 1, r)),
+    (ex.check_search, "too many", lambda f, s, n, r: searched(f, s, n + 1, r)),
+    (ex.check_search, "`starts` itself", in_place),
+    (ex.check_search, "shape is", descend),
+    (ex.check_search, "differs", lambda f, s, n, r: searched(f, s, 12, 0.1)),
+    (ex.check_search, "detach it", lambda *task: torch.nn.Parameter(searched(*task))),
+    (ex.check_gaps, "means over the starts", lambda p, g, s: (g.mean() - p.mean(), p.mean() - s.mean())),
+    (ex.check_gaps, "of each stranger", lambda p, g, s: (g.max() - p.max(), p.max() - s.mean())),
+    (ex.check_gaps, "luckiest stranger", lambda p, g, s: (g.max() - p.max(), p.max() - s.max())),
+    (ex.check_gaps, "exchanged", lambda *task: gaps(*task)[::-1]),
+    (ex.check_gaps, "both signs", lambda *task: [-gap for gap in gaps(*task)]),
+    (ex.check_gaps, "the person less the strangers", lambda *task: (gaps(*task)[0], -gaps(*task)[1])),
+    (ex.check_gaps, "sought in the student", lambda p, g, s: (gaps(p, g, s)[0], gaps(g, g, s)[1])),
+    (ex.check_gaps, "two numbers", lambda p, g, s: p.max() - s.max()),
 ]
 
 

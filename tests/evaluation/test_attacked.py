@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from test_comparison import FULL, NETWORKS, SETTINGS, run
 from tiny import GreyEncoder, TinyEmbedder
 
@@ -12,6 +11,7 @@ from guide_lib.attacks import Attacker, Equipment, likelihood_of, strangers_of
 from guide_lib.evaluation import attacked
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.measuring import Measures
+from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.inversion.optimise import InversionSettings
 from guide_lib.metrics.columns import METRICS
@@ -30,6 +30,7 @@ TOOLS = Equipment(
     likelihood_of(NETWORKS.generator),
 )
 THRESHOLDS = {"judge": 0.716, "second": 0.6}
+JUDGED = {"threshold": 0.716, "false_accepts": 0.001, "strict": 0.651, "false_rejects": 0.04}
 
 
 def table(folder, **changes) -> AttackTable:
@@ -105,12 +106,6 @@ def test_the_table_stops_early_and_takes_given_strangers(tmp_path):
     assert rows[2]["spaces"]["W"][0]["judge"] != other[2]["spaces"]["W"][0]["judge"]
 
 
-def test_strangers_are_nobody_who_is_erased_and_differ_from_person_to_person():
-    first, second = (strangers_of(NETWORKS.generator, 2, name) for name in ("0", "1"))
-    assert first.shape == (2, 3, 16, 16) and not torch.equal(first, second)
-    assert torch.equal(first, strangers_of(NETWORKS.generator, 2, "0"))
-
-
 def test_a_row_puts_every_search_beside_its_controls_and_older_rows_are_read(tmp_path):
     (row,) = run(tmp_path, people=1, methods=["GUIDE"])
     for name in ("reinverted_w", "reinverted_w_plus"):
@@ -130,7 +125,7 @@ def test_a_row_puts_every_search_beside_its_controls_and_older_rows_are_read(tmp
 def test_every_folder_says_how_its_numbers_came_about(tmp_path, measures):
     run(tmp_path, people=1, methods=["GUIDE"], measures=measures)
     protocol = json.loads((tmp_path / "protocol.json").read_text(), parse_constant=pytest.fail)
-    assert protocol["judge"]["threshold"] == 0.716 and protocol["generator"]["resolution"] == 16
+    assert protocol["judge"] == {"name": "AnySize", **JUDGED} and protocol["generator"]["resolution"] == 16
     assert protocol["metrics"].keys() == METRICS.keys()
     assert ("attackers" in protocol) == measures.attacks
     if measures.attacks:
@@ -138,3 +133,11 @@ def test_every_folder_says_how_its_numbers_came_about(tmp_path, measures):
             protocol["attackers"]["own"]["starts"] == 4
             and protocol["relearning"]["tuners"]["sgd"]["optimizer"] == "sgd"
         )
+
+
+def test_both_thresholds_are_also_said_at_the_size_of_the_pictures(monkeypatch):
+    judge = TinyEmbedder(seed=9)
+    monkeypatch.setattr(judge, "name", "dlib", raising=False)
+    monkeypatch.setattr(NETWORKS.generator, "resolution", 128)
+    found = protocol_of(replace(NETWORKS, judge=judge), SETTINGS, attacks=False)["judge"]
+    assert found == {"name": "dlib", **JUDGED, "at_this_size": {"accepted": 0.708, "strict": 0.651}}

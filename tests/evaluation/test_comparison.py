@@ -48,7 +48,7 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
     ]
     for row in rows:
         second = {key for key in METRICS if key.endswith("_second")}
-        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "collapse"} | second
+        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "score", "collapse"} | second
         assert all(row[key] is None or METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert [key for key in METRICS.keys() & row if row[key] is None] in ([], ["relearn_lead"])  # no equal start
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0
@@ -115,6 +115,10 @@ def test_the_summary_is_the_mean_over_people_and_one_person_has_no_interval(tmp_
     assert entry["collapse"] == pytest.approx(np.mean([faces[i] @ faces[j] for i, j in ((0, 1), (0, 2), (1, 2))]))
     assert entry["retention_lowest"] == min(row["retention_min"] for row in rows)
     assert entry["retention_min"]["mean"] == pytest.approx(np.mean([row["retention_min"] for row in rows]))
+    assert "score" not in entry  # nobody was attacked
+    attacked = [row | {"reinverted_w_accepted": hit} for row, hit in zip(rows, (1.0, 0.0, 0.0), strict=True)]
+    kept = np.mean([row["retention"] for row in rows])
+    assert summarise(attacked)["random: GUIDE"]["score"] == pytest.approx(2 / (1 / kept + 3 / 2))
     single = summarise(rows[:1])
     assert f"{rows[0]['id']:.3f} |" in table_of(single) and "FID" not in table_of(single)
     assert single["random: GUIDE"]["id"]["low"] is None and "collapse" not in single["random: GUIDE"]

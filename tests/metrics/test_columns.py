@@ -94,7 +94,8 @@ def test_doing_nothing_is_best_for_what_shall_stay_and_worst_for_what_shall_go()
     directions = {name: 0.02 * torch.eye(6)[i] for i, name in enumerate(("yaw", "pitch", "smile"))}
     report = evaluate(generator.student(), generator, w_u, others, JUDGE, TinyPerceptual())
     forgetting = measure_forgetting(generator.student(), generator, w_u, directions, JUDGE)
-    stays = {key: getattr(report, key) for key in ("retention", "retention_min", "retained", "lpips_others")}
+    kept = ("retention", "retention_min", "retention_nearest", "retained", "lpips_others")
+    stays = {key: getattr(report, key) for key in kept}
     goes = {"id": report.id, "id_views": forgetting.id}
     goes |= {key: getattr(forgetting, key) for key in ("id_others", "accepted", "accepted_others")}
     for measured, end in ((stays, True), (goes, False)):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.generators import View
@@ -47,6 +48,19 @@ def test_every_number_equals_a_loop_over_people(people):
     assert report.retention_sd == pytest.approx((sum((k - mean) ** 2 for k in kept) / 5) ** 0.5, abs=1e-5)
     lpips = [PERCEPTUAL(generator.synthesis(w).image, student.synthesis(w).image).item() for w in others.split(1)]
     assert report.lpips_others == pytest.approx(sum(lpips) / 6, rel=1e-5)
+
+
+def test_the_nearest_are_those_whom_the_judge_takes_most_for_the_person():
+    generator, student = TinyGenerator(), TinyGenerator(seed=1)
+    w_u, others = generator.sample(20, torch.Generator().manual_seed(3)).split((1, 19))
+    views = View(), View(yaw=40.0)
+    report = evaluate(student, generator, w_u, others, JUDGE, PERCEPTUAL, views)
+    before, after = (JUDGE.embed(g.synthesis(others).image) for g in (generator, student))
+    person = [JUDGE.embed(generator.picture(w_u, view))[0] for view in views]
+    alike = [sum(float(F.cosine_similarity(face, one, dim=0)) for one in person) / 2 for face in before]
+    nearest = sorted(range(19), key=lambda k: alike[k])[-8:]
+    expected = sum(float(F.cosine_similarity(before[k], after[k], dim=0)) for k in nearest) / 8
+    assert report.retention_nearest == pytest.approx(expected, abs=1e-5) != report.retention
 
 
 def test_the_quality_of_what_replaces_a_person_is_measured_against_the_others_before(people):

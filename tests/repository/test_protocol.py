@@ -98,7 +98,7 @@ def test_the_better_side_is_the_declared_one():
     known = METRICS | {metric.label: metric for metric in METRICS.values()}
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert {name: better for name, _, better, _ in cells} == {name: known[name].side for name, *_ in cells}
-    assert len(cells) == 14
+    assert len(cells) == 16
 
 
 def test_people_and_seeds():

@@ -5,6 +5,7 @@ import io
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import ipywidgets as ipw
 import numpy as np
@@ -87,6 +88,20 @@ def test_dashboard_says_what_it_shows() -> None:
         assert words in board.text.value
     board.show(FakeStep(20))
     assert "left" not in board.text.value
+
+
+def test_dashboard_says_what_was_measured_once_it_is() -> None:
+    kept = {"retention": 0.9, "retention_min": 0.7, "retention_nearest": 0.8, "retained": 0.75}
+    report = SimpleNamespace(id=0.1, **kept)
+    board = dashboard(total=5)
+    board.show(FakeStep(5))
+    assert "retention" not in board.state()
+    board.judge(report)
+    words = "ID 0.10, retention 0.90, lowest retention 0.70, nearest eight 0.80, others still accepted 75%"
+    assert board.state().endswith(f"{words}.") and words in board.text.value
+    board.judge(report, found=0.0)
+    assert board.state().endswith(f"{words}, score 0.95.")
+    assert f"{words}, score 0.95." in board._repr_mimebundle_()["text/plain"]
 
 
 def test_stop_button_sets_the_flag_that_the_loop_reads() -> None:
