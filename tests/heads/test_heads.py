@@ -13,6 +13,7 @@ from guide_lib.heads.person import SHAPES
 from guide_lib.heads.raster import cover, look_up
 from guide_lib.heads.render import BACKGROUND, project
 from guide_lib.heads.scene import build
+from guide_lib.heads.shade import Lamp
 from guide_lib.heads.shape import mesh, normals, side_names
 
 PEOPLE = np.random.default_rng(11).standard_normal((400, NUMBERS))
@@ -189,6 +190,22 @@ def test_a_smile_moves_the_mouth_and_not_the_crown(bald):
     near = (still[0] - mouth).norm(dim=1) < 0.6
     assert moved[near].max() > 0.03 and moved[still[0][:, 1] > mouth[1] + 1.6].max() < 1e-4
     assert torch.equal(still[1], smiling[1]) and still[2] == smiling[2]
+
+
+def test_a_shape_number_moves_what_it_names(bald):
+    wide, narrow = (mesh(load_pack(), replace(bald, shape=amount * np.eye(len(SHAPES))[0])) for amount in (0.8, -0.8))
+    body = load_pack().skin.faces.unique()
+    head = [m[0][body][m[0][body][:, 1] > m[1][1]] for m in (wide, narrow)]  # above the eyes
+    assert head[0][:, 0].abs().max() > 1.1 * head[1][:, 0].abs().max()
+
+
+def test_a_highlight_is_where_the_lamp_is_mirrored_to_a_viewer_in_front():
+    place = torch.tensor([[0.5, 0.0, 0.0]])
+    toward_viewer = torch.nn.functional.normalize(torch.tensor([[-0.5, 0.0, 2.7]]), dim=1)
+    mirror = torch.nn.functional.normalize(toward_viewer + torch.tensor([[0.0, 0.0, 1.0]]), dim=1)
+    lamp = Light(direction=(0.0, 0.0, 1.0))
+    assert Lamp.on(lamp, place, mirror).mirrors.item() == pytest.approx(1, abs=1e-5)
+    assert Lamp.on(lamp, place, toward_viewer).mirrors.item() < 0.999
 
 
 def test_hair_covers_and_its_absence_uncovers(bald):
