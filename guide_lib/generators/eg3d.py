@@ -1,11 +1,12 @@
 """EG3D (Chan et al. 2022, arXiv 2112.07945): faces in three dimensions from tri-planes.
 
 A StyleGAN2 backbone draws three feature planes. A point in space looks up all three, a small network turns the mean
-into density and colour, volume rendering gives a picture of features, and two more StyleGAN2 blocks enlarge it.
+into density and colour, volume rendering gives a picture of features, and more of StyleGAN2's blocks enlarge it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -45,8 +46,8 @@ class EG3DConfig:
     have min(channel_base / r, channel_max) channels. decoder_width: hidden numbers of the network that turns features
     into density and colour. sampling: where rays are looked at.
     plane_size, plane_channels: of each of the three planes. render_size: rays along a side. enlarge_from: the side
-    to which the rendered features are resized before super-resolution, a quarter of the picture's. enlarge_widths:
-    channels of its two blocks. box_warp: side of the cube that the planes span, in scene units. field_of_view:
+    to which the rendered features are resized before super-resolution. enlarge_widths: channels of its blocks, each of
+    which doubles the side. box_warp: side of the cube that the planes span, in scene units. field_of_view:
     degrees along the diagonal. pivot, radius: what the cameras look at, and from how far. alignment: how the pictures
     of the training were cut. camera_scale: factor of the camera that conditions the mapping.
     axis_slip: project the third plane to (z, x), as the released networks were trained, not to (z, y).
@@ -62,7 +63,7 @@ class EG3DConfig:
     decoder_width: int = 64
     render_size: int = 128
     enlarge_from: int = 128
-    enlarge_widths: tuple[int, int] = (256, 128)
+    enlarge_widths: tuple[int, ...] = (256, 128)
     sampling: Sampling = field(default_factory=Sampling)
     box_warp: float = 1.0
     field_of_view: float = 18.837
@@ -109,20 +110,25 @@ class Decoder(nn.Module):
 
 
 class SuperResolution(nn.Module):
-    """Rendered features [N, C, R, R] -> RGB [N, 3, S, S], S = 4 `size`; modulated by the last row of W+ alone."""
+    """Rendered features [N, C, R, R] -> RGB [N, 3, S, S]; modulated by the last row of W+ alone.
 
-    def __init__(self, channels: int, widths: tuple[int, int], w_dim: int, size: int) -> None:
+    The features are brought to `size`, and each block doubles it.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...], w_dim: int, size: int) -> None:
         super().__init__()
         self.size = size
-        self.block0 = SynthesisBlock(channels, widths[0], w_dim, 2 * size, 3, clamp=CLAMP, half=True)
-        self.block1 = SynthesisBlock(widths[0], widths[1], w_dim, 4 * size, 3, clamp=CLAMP, half=True)
+        for i, (c_in, c_out) in enumerate(itertools.pairwise((channels, *widths))):
+            block = SynthesisBlock(c_in, c_out, w_dim, (2 << i) * size, 3, clamp=CLAMP, half=True)
+            self.add_module(f"block{i}", block)
 
     def forward(self, features: Tensor, ws: Tensor) -> Tensor:
         if features.shape[-1] != self.size:
             features = F.interpolate(features, (self.size, self.size), mode="bilinear", antialias=True)
-        last = ws[:, -1:].expand(-1, 3, -1)
-        x, image = self.block0(features, features[:, :3], last, noise="none")
-        return self.block1(x, image, last, noise="none")[1]
+        x, image, last = features, features[:, :3], ws[:, -1:].expand(-1, 3, -1)
+        for block in self.children():
+            x, image = block(x, image, last, noise="none")
+        return image
 
 
 class EG3D(Generator):
@@ -137,7 +143,8 @@ class EG3D(Generator):
     def __init__(self, config: EG3DConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or EG3DConfig()
-        self.z_dim, self.w_dim, self.resolution = c.z_dim, c.w_dim, 4 * c.enlarge_from
+        self.z_dim, self.w_dim = c.z_dim, c.w_dim
+        self.resolution = c.enlarge_from << len(c.enlarge_widths)
         self.alignment = c.alignment
         synthesis = SynthesisNetwork(
             c.w_dim, c.plane_size, 3 * c.plane_channels, channel_base=c.channel_base, channel_max=c.channel_max

@@ -407,3 +407,13 @@ def test_a_compiled_generator_draws_and_learns_the_same():
         torch.testing.assert_close(q.grad, p.grad, rtol=1e-3, atol=1e-3 * p.grad.abs().max().item() + 1e-12)
     translated = [part._compiled_call_impl is not None for part in students[1].drawing_parts()]
     assert translated == [True] * 3 and all(part._compiled_call_impl is None for part in plain.drawing_parts())
+
+
+def test_each_block_of_the_super_resolution_doubles_the_side():
+    for widths, side in (((8,), 32), ((8, 6), 64), ((8, 6, 4), 128)):
+        generator = EG3D.random(replace(TINY64, enlarge_widths=widths), torch.Generator().manual_seed(0))
+        picture = generator.picture(generator.sample(1, torch.Generator().manual_seed(1)))
+        assert list(picture.shape[2:]) == [side, side] and generator.resolution == side
+        assert len([name for name in generator.style_layers() if name.startswith("superresolution.")]) == 3 * len(
+            widths
+        )

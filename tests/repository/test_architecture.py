@@ -10,7 +10,7 @@ PACKAGE = ROOT / "guide_lib"
 # What is stated first knows nothing of what follows; a name is a package or a module of guide_lib.
 ORDER = [
     *("errors", "runtime", "processes", "workers", "files", "readers", "assets", "checkpoint"),
-    *("generators", "perception"),
+    *("generators", "heads", "perception"),
     *("targets", "losses", "variants", "closed_form", "unlearning", "metrics", "figures"),
     *("experiment", "inversion", "attacks", "robust", "session", "evaluation", "widgets", "checks", "gpu"),
     *("commands", "__main__"),
