@@ -6,10 +6,10 @@ attacked-people.jsonl (a student a line) and attacked.md.
     python data/recipes/attacked.py --tables                        # the tables again, of the stored rows
 
 People are seeds from 0 on, at 128 px, as in the main table (100 and 101 served to choose the presets). "strong" is who
-searches in W and from there in W+ with the networks of the loss; "unseen" has another perceptual network, another
-recogniser, other starts and four times the steps. Beside each stand the untouched generator and a stranger. Resumable,
-search by search; several processes can share the work, each with a --shard of the people and a --work of its own; their
-rows are put together by giving all folders to --tables.
+searches in W and from there in W+ with the networks of the loss; "encoder" begins in W+ at the encoder's answer;
+"unseen" has another perceptual network, another recogniser, other starts and four times the steps. Beside each stand
+the untouched generator and a stranger. Resumable, search by search; several processes can share the work, each with a
+--shard of the people and a --work of its own; their rows are put together by giving all folders to --tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from guide_lib.attacks import ATTACKERS
 from guide_lib.errors import GuideError
-from guide_lib.evaluation import AttackTable, Measures, attack_lines, summarise, table_of
+from guide_lib.evaluation import LEADERBOARD, AttackTable, Measures, attack_lines, leaderboard, summarise, table_of
 from guide_lib.experiment import Networks, load_networks, run_folder
 from guide_lib.files import append_row, read_rows
 from guide_lib.generators import load_directions
@@ -37,6 +37,7 @@ RESOLUTION, SCENARIO = 128, "random"
 METHODS = ["closed form", "GUIDE", "for good"]
 SEARCHED = {  # name -> (attacker of the library, starts, how many times the steps)
     "strong": ("own", 2, 1),
+    "encoder": ("encoder", 1, 1),
     "unseen": ("independent", 2, 4),
 }
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}  # as in data/recipes/evaluation.py
@@ -82,14 +83,16 @@ def write_tables(out: Path) -> str:
     """attacked.md of the stored rows; returns it."""
     thresholds = {judge: thresholds_of(judge, RESOLUTION).accepted for judge in ("dlib", "edgeface")}
     rows = read_rows(out / FILES["attacks.jsonl"])
-    text = ["| attacker | judge | accepted | best | in G_s | strangers | excess |", "|---|---|---|---|---|---|---|"]
+    lines = ["| attacker | judge | accepted | best | in G_s | strangers | excess |", "|---|---|---|---|---|---|---|"]
     for judge, threshold in thresholds.items():
         for line in attack_lines(rows, judge, threshold):
             label = f"{line['method']}: {line['attacker']}, {line['space']} ({line['people']} people)"
             cells = [format(line[name], ".3f") for name in ("accepted", *SPACES)]
-            text.append(" | ".join(["| " + label, judge, *cells]) + " |")
-    people = table_of(summarise(read_rows(out / FILES["people.jsonl"])), MEASURED, sideways=True)
-    text = "\n".join(text) + "\n\n" + people + "\n"
+            lines.append(" | ".join(["| " + label, judge, *cells]) + " |")
+    summary = summarise(read_rows(out / FILES["people.jsonl"]))
+    board = leaderboard(summary, attack_lines(rows, "dlib", thresholds["dlib"]))
+    tables = table_of(board, LEADERBOARD), "\n".join(lines), table_of(summary, MEASURED, sideways=True)
+    text = "\n\n".join(tables) + "\n"
     (out / "attacked.md").write_text(text, encoding="utf-8")
     return text
 

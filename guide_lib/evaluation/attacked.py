@@ -40,6 +40,7 @@ from guide_lib.unlearning import UnlearningSettings
 from guide_lib.workers import Crew
 
 UNTOUCHED, PEOPLE = "untouched", "people.jsonl"  # the first in place of a method
+BOUNDS = dict.fromkeys(("withheld", "excess"), (-2.0, 2.0))  # differences of cosines; the rest are cosines
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,9 @@ def attack_lines(
         line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
         line["people"] = len(group)
         line["accepted"] = share_interval([float(x["best"] >= threshold) for x in group])
-        yield line | {name: mean_interval([x[name] for x in group], BOUNDS.get(name, (-1.0, 1.0))) for name in group[0]}
+        for name in group[0]:
+            line[name] = mean_interval([cell[name] for cell in group], BOUNDS.get(name, (-1.0, 1.0)))
+        yield line
 
 
 def rows_of_student(

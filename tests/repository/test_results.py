@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import asdict
 from statistics import median
 
@@ -60,6 +61,14 @@ def test_the_figures_of_many_people_are_the_stored_ones():
     assert max(row["revived_together"] for row in found["rows"]) < 1e-5
     second = next(row for row in found["rows"] if (row["target"], row["people"]) == ("mean", 10))
     assert f"drifted by {second['revived_one_by_one']:.1f} at a pixel" in sentences(RESULTS_PAGE)
+
+
+def test_the_searched_erasures_are_the_stored_ones(tmp_path):
+    for name in ("attacked-attacks.jsonl", "attacked-people.jsonl"):
+        shutil.copy(RESULTS / name, tmp_path)
+    text = recipe("attacked").write_tables(tmp_path)
+    assert text == (RESULTS / "attacked.md").read_text(encoding="utf-8")
+    assert all(table.strip() in page(RESULTS_PAGE) for table in text.split("\n\n"))
 
 
 def test_the_photos_that_the_judge_still_accepts_are_counted():
