@@ -35,7 +35,7 @@ from guide_lib.attacks import Attacker, Equipment, Hunted, search
 from guide_lib.checkpoint import Run, load_tensors, networks_digest, save_tensors
 from guide_lib.errors import GuideError
 from guide_lib.generators import Generator, View
-from guide_lib.inversion import InversionSettings, invert
+from guide_lib.inversion import Encoder, InversionSettings, invert
 from guide_lib.perception.identity import Embedder
 from guide_lib.perception.perceptual import LPIPS
 from guide_lib.runtime import computes_bfloat16
@@ -129,23 +129,25 @@ def forget_for_good(
     *,
     perceptual: LPIPS,
     embedder: Embedder,
+    encoder: Encoder | None = None,
     start: Generator | None = None,
     view: View | None = None,
     folder: Path | None = None,
 ) -> Iterator[RobustStep]:
     """Search for the person of w_u [1, rows, w_dim] and photo [1, 3, S, S], train on what is found; yields each step.
 
-    start: a student that forgot the person already, in closed form say; the first round searches it. Without one the
-    untouched generator is searched. view: the photo's camera. folder: what was found and the state of each training are
-    kept there, so that a killed run goes on with the same bits; finished trainings are yielded as their last step.
+    encoder: for an attacker who starts at its answer. start: a student that forgot the person already, in closed form
+    say; the first round searches it. Without one the untouched generator is searched. view: the photo's camera. folder:
+    what was found and the state of each training are kept there, so that a killed run goes on with the same bits;
+    finished trainings are yielded as their last step.
 
     Raises:
-        GuideError: a loss is not finite, or the folder belongs to another run.
+        GuideError: a loss is not finite, the attacker lacks what his start needs, or the folder belongs to another run.
     """
     settings, student, codes = settings or RobustSettings(), start or generator.student(), w_u
-    run = ""
+    tools, run = Equipment({"own": perceptual}, {"own": embedder}, {}, encoder), ""
     if folder is not None:  # every weight is read for it
-        digest = networks_digest(*filter(None, (generator, start)), perceptual, embedder)
+        digest = networks_digest(*filter(None, (generator, start, encoder)), perceptual, embedder)
         run = Run(settings, w_u, torch.cat([w_t.flatten(), photo.to(w_t).flatten()]), digest).fingerprint()
     for index in range(1, settings.rounds + 1):
         begun = time.perf_counter()
@@ -157,7 +159,7 @@ def forget_for_good(
             if index > 1 and settings.pursuit:
                 found = _pursued(person, codes[1:], settings, perceptual, embedder)
             else:
-                found = _found(person, settings.attacker_of(index), perceptual, embedder)
+                found = _found(person, settings.attacker_of(index), tools)
             if kept:
                 save_tensors(kept, {"found": found}, {"run": run})
         codes = torch.cat([w_u if settings.pursuit else codes, found.to(codes)])
@@ -172,9 +174,8 @@ def forget_for_good(
                 yield RobustStep(index, "training", step.index, step.total, codes, step.losses, step.seconds, student)
 
 
-def _found(person: Hunted, attacker: Attacker, perceptual: LPIPS, embedder: Embedder) -> Tensor:
+def _found(person: Hunted, attacker: Attacker, tools: Equipment) -> Tensor:
     """The codes of all starts and spaces, [N, rows, w_dim]: one that failed is a stranger nearby, and does no harm."""
-    tools = Equipment({"own": perceptual}, {"own": embedder}, {})
     (spaces,) = search([person], attacker, tools)
     return torch.cat([space.ws for space in spaces])
 

@@ -3,12 +3,13 @@ from itertools import islice
 
 import pytest
 import torch
-from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
+from tiny import GreyEncoder, TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.attacks import Attacker
 from guide_lib.closed_form import erase, forgetful
 from guide_lib.errors import GuideError
 from guide_lib.inversion import InversionSettings
+from guide_lib.inversion.methods import encoded
 from guide_lib.metrics.identity import render
 from guide_lib.robust import RobustSettings, forget_for_good
 from guide_lib.unlearning import UnlearningSettings, unlearn
@@ -121,6 +122,18 @@ def test_the_folder_of_another_run_is_refused(tmp_path):
     next(Case().steps(folder=tmp_path))
     with pytest.raises(GuideError, match="found-1.safetensors belongs to another run"):
         next(Case(seed=12).steps(folder=tmp_path))
+
+
+def test_an_attacker_may_start_at_an_encoders_answer():
+    case = Case()
+    attacker = Attacker("encoder", starts=1, settings=InversionSettings(1, 0, learning_rate=1e-6))
+    settings = replace(SETTINGS, attacker=attacker)
+    with pytest.raises(GuideError, match="needs an encoder"):
+        next(case.steps(settings))
+    encoder = GreyEncoder(case.generator.w_avg)
+    first = next(case.steps(settings, encoder=encoder))
+    answer = encoded(encoder, case.generator, case.photo)[0]
+    assert torch.allclose(first.codes[1:], answer.mean(1, keepdim=True).expand_as(answer), atol=1e-4)
 
 
 def test_without_a_start_the_untouched_generator_is_searched():
