@@ -39,7 +39,7 @@ from tiny import TinyGenerator
 from guide_lib import experiment, readers
 from guide_lib.assets import official
 from guide_lib.errors import GuideError
-from guide_lib.evaluation import comparison
+from guide_lib.evaluation import claims
 from guide_lib.evaluation.report import write_report
 from guide_lib.generators.stylegan2 import initialise
 from guide_lib.generators.stylegan2_ffhq import StyleGAN2, StyleGAN2Config
@@ -240,7 +240,7 @@ def _report(name: str) -> Callable[[bytes, Path], object]:
 
 def _claim(content: bytes, folder: Path) -> None:
     _file("run.json", content, folder)
-    comparison._claim(folder, FACTS)
+    claims._claim(folder, FACTS)
 
 
 def _record(content: bytes, folder: Path) -> None:
