@@ -13,7 +13,6 @@ alone writes it down. A worker that dies costs what it was at: the job goes to a
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import threading
 from collections import Counter, deque
@@ -21,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from guide_lib.errors import GuideError
@@ -38,9 +37,9 @@ _alone = threading.Lock()  # what a worker has ready serves one job at a time, h
 class Crew:
     """Whoever does the jobs.
 
-    executor: takes them. ready: makes, in each worker and once, what all jobs need there; it is sent by pickle, so it
-    is a function of a module, or a `partial` of one. size: how many workers there are now; no more jobs are given out,
-    so that a slow worker keeps none waiting.
+    executor: takes them. ready: makes, in each worker and once, what all jobs need there; an executor sends it, so it
+    is a function of a module, or a `partial` of one, whose arguments can be hashed. size: how many workers there are
+    now; no more jobs are given out, so that a slow worker keeps none waiting.
     """
 
     executor: Executor
@@ -56,12 +55,11 @@ class Crew:
             GuideError: at the end, if jobs have failed; at once, if no worker can get ready.
         """
         waiting, running, tried, failed = deque(jobs), {}, Counter(), []
-        tools = pickle.dumps(self.ready)
         try:
             while waiting or running:
                 while waiting and len(running) < max(1, self.size()):
                     job = waiting.popleft()
-                    running[self.executor.submit(_do, tools, work, job)] = job
+                    running[self.executor.submit(_do, self.ready, work, job)] = job
                 for future in wait(running, LOOK_EVERY, FIRST_COMPLETED).done:
                     job, answer = running.pop(future), _answer(future)
                     tried[job] += 1
@@ -135,23 +133,24 @@ def _client(scheduler: str) -> Any:
         raise GuideError(f"No Dask scheduler answers at {scheduler} ({error}); start one, or use --workers.") from None
 
 
-def _do(tools: bytes, work: Callable[..., Any], job: tuple[Any, ...]) -> Answer:
+def _do(ready: Callable[[], Any], work: Callable[..., Any], job: tuple[Any, ...]) -> Answer:
     """In the worker. Whatever a job raises is an answer, so what a future raises itself is the end of its worker."""
     with _alone:
         try:
-            ready = _made(tools)
+            call = ready if isinstance(ready, partial) else partial(ready)  # two partials of the same are not equal
+            tools = _made(call.func, call.args, tuple(call.keywords.items()))
         except Exception as error:
             return Answer(fault=_sentence(error), fatal=True)
         try:
-            return Answer(work(ready, *job))
+            return Answer(work(tools, *job))
         except Exception as error:
             return Answer(fault=_sentence(error))
 
 
 @lru_cache(maxsize=1)
-def _made(tools: bytes) -> Any:
+def _made(function: Callable[..., Any], arguments: tuple[Any, ...], options: tuple[tuple[str, Any], ...]) -> Any:
     keep_freed_memory()  # here, where it also undoes what Dask's nannies ask of the allocator
-    return pickle.loads(tools)()
+    return function(*arguments, **dict(options))
 
 
 def _answer(future: Future[Answer]) -> Answer:
