@@ -78,11 +78,9 @@ def _second(session: Session, measures: Measures) -> dict[str, Any]:
     if measures.second is None:
         return {}
     judge, threshold = measures.second
-    w_u, others = session.person.w_u, session.person.others
-    cameras = len(session.generator.judging_views()) > 1
-    views = None if cameras else measures.directions
-    found = measure_forgetting(session.student, session.generator, w_u, views, judge, others, threshold)
-    at_w_u = measure_forgetting(session.student, session.generator, w_u, None, judge, threshold=threshold)
+    drawn, others = (session.student, session.generator, session.person.w_u), session.person.others
+    found = measure_forgetting(*drawn, measures.directions, judge, others, threshold)
+    at_w_u = measure_forgetting(*drawn, None, judge)
     return {
         "id_second": at_w_u.id,
         "accepted_w_u_second": float(at_w_u.id >= threshold),

@@ -45,7 +45,7 @@ from guide_lib.attacks import (
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
 from guide_lib.generators import Generator
-from guide_lib.inversion import load_encoder
+from guide_lib.inversion import Encoder, load_encoder
 from guide_lib.metrics.thresholds import ACCEPTANCE
 from guide_lib.perception.identity import load_embedder
 from guide_lib.perception.perceptual import load_lpips
@@ -87,8 +87,17 @@ def equipment_of(networks: Networks, attackers: Iterable[Attacker]) -> Equipment
             perceptual[attacker.perceptual] = load_lpips(attacker.perceptual, device)
         if attacker.embedder not in embedders:
             embedders[attacker.embedder] = load_embedder(attacker.embedder, device)
-    encoder = load_encoder(device) if any(attacker.start == "encoder" for attacker in attackers) else None
-    return Equipment(perceptual, embedders, {"judge": networks.judge}, encoder, likelihood_of(networks.generator))
+    judges = {"judge": networks.judge}
+    return Equipment(perceptual, embedders, judges, encoder_for(attackers, device), likelihood_of(networks.generator))
+
+
+def encoder_for(attackers: Iterable[Attacker], device: torch.device) -> Encoder | None:
+    """The encoder, if one of these attackers starts at its answer. Raises GuideError if it is not to be had.
+
+    >>> print(encoder_for([Attacker("mean")], torch.device("cpu")))
+    None
+    """
+    return load_encoder(device) if any(attacker.start == "encoder" for attacker in attackers) else None
 
 
 def attacker_of(attacker: str | Attacker) -> Attacker:

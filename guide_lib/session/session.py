@@ -44,7 +44,7 @@ from guide_lib.robust import RobustSettings, RobustStep, forget_for_good
 from guide_lib.runtime import pick_device
 from guide_lib.session import saving, showing
 from guide_lib.session.aiming import target_of, target_strangers
-from guide_lib.session.attacking import attack, equipment_of
+from guide_lib.session.attacking import attack, encoder_for
 from guide_lib.session.photographed import Photo, photographed
 from guide_lib.targets import Strangers
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
@@ -193,7 +193,7 @@ class Session:
     def erase_for_good(self, settings: RobustSettings | None = None) -> Iterator[RobustStep]:
         """The same, and what a search finds in the student is erased as well, in rounds; see `guide_lib.robust`."""
         self.settings = (settings := settings or RobustSettings()).training
-        run = partial(forget_for_good, encoder=equipment_of(self.networks, [settings.attacker]).encoder)
+        run = partial(forget_for_good, encoder=encoder_for([settings.attacker], self.generator.w_avg.device))
         yield from self._trained(run, self.photo(), settings)
 
     def _trained(self, run: Callable[..., Iterator[T]], *what: Any, checkpoint: Path | None = None) -> Iterator[T]:
