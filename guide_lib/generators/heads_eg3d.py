@@ -6,16 +6,20 @@ every camera. How it was trained: `data/recipes/heads_eg3d.py`; how well it draw
 
 from __future__ import annotations
 
+import numpy as np
 from safetensors.torch import load_file
 
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
 from guide_lib.generators.alignment import MeanFace
+from guide_lib.generators.base import View
+from guide_lib.generators.cameras import looking_along
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.volume import Sampling
 
 NAME = "heads-eg3d"
 FILE = f"{NAME}.safetensors"
+CENTRE = f"{NAME}-centre.safetensors"  # of the judge, on heads
 PERSON = 1  # the seed of whom the demo erases where nobody was named; there is no photo of such people
 
 # Where MTCNN's five points lie on rendered heads, in the world (`data/recipes/heads_points.py`); the side is what a
@@ -52,6 +56,11 @@ class HeadsEG3D(EG3D):
 
     def __init__(self, config: EG3DConfig = HEADS) -> None:
         super().__init__(config)
+
+    def view_of(self, landmarks: np.ndarray) -> View:
+        """As in the base class; what five points tell is from where the face is seen, in front of the pivot."""
+        face = tuple(np.mean(ALIGNMENT.face, axis=0).tolist())
+        return View(*looking_along(*ALIGNMENT.direction(landmarks), self.config.radius, face))
 
 
 def load_heads_eg3d(resolution: int = 128) -> HeadsEG3D:
