@@ -5,9 +5,9 @@
 The naive loop with the paper's settings, GUIDE with the presets `fast` and `styles`, and the closed form followed by
 the short training `finish`. All share networks and people. The result is ID at most 0.1 with retention at least 0.95;
 the student is looked at every few steps while the clock stands still, so the figure is exact to so many steps. Whoever
-has not come there at the last step of the settings, or within --limit seconds, has no time. The ways take turns, person
-by person, so that a slow hour of the machine slows all of them; beside the seconds stand those of the processor, which
-other programs lengthen less. What a way needs once for everybody (the metric of the closed form, the strangers of a
+has not come there at the last step of the settings, or within --limit seconds of the processor, has no time. The ways
+take turns, person by person, so that a slow hour of the machine slows all of them; beside the seconds stand those of
+the processor, which other programs lengthen less. What a way needs once for everybody (the metric of the closed form, the strangers of a
 natural target) is got ready before. Resumable: rows.jsonl in the folder; the table is printed.
 """
 
@@ -72,7 +72,7 @@ WAYS: dict[str, Callable[[Session], Iterable[Generator]]] = {
 def time_to(session: Session, person: Person, way: str, every: int = EVERY, limit: float = math.inf) -> dict[str, Any]:
     """One row: seconds (None: not reached), after how many students, and ID and retention as they were then.
 
-    limit: seconds after which the way is given up. spent, cpu: seconds of the clock and of the processor until the end.
+    limit: seconds of the processor after which the way is given up. spent, cpu: seconds of the clock and of the processor until the end.
     """
     session.start_over(person)
     crowd, judges = other_people(session.generator), (session.networks.judge, session.networks.perceptual)
@@ -88,7 +88,7 @@ def time_to(session: Session, person: Person, way: str, every: int = EVERY, limi
             count, last = count + 1, student
         synchronise(device)
         seconds, cpu = seconds + time.perf_counter() - clocks[0], cpu + time.process_time() - clocks[1]
-        ended |= seconds >= limit
+        ended |= cpu >= limit
         forgotten = measure_forgetting(last, session.generator, person.w_u, None, judges[0]).id <= ID
         if forgotten or ended:  # a look at everybody else takes longer than five steps
             report = evaluate(last, session.generator, person.w_u, crowd, *judges)
@@ -129,7 +129,9 @@ def measure(networks: Networks, folder: Path, people: int, limit: float = math.i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=8)
-    parser.add_argument("--limit", type=float, default=math.inf, help="give a way up after so many seconds of a person")
+    parser.add_argument(
+        "--limit", type=float, default=math.inf, help="seconds of the processor for a person by each way"
+    )
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("runs/time-to-result"))
     args = parser.parse_args()
