@@ -7,8 +7,8 @@ the short training `finish`. All share networks and people. The result is ID at 
 the student is looked at every few steps while the clock stands still, so the figure is exact to so many steps. Whoever
 has not come there at the last step of the settings, or within --limit seconds of the processor, has no time. The ways
 take turns, person by person, so that a slow hour of the machine slows all of them; beside the seconds stand those of
-the processor, which other programs lengthen less. What a way needs once for everybody (the metric of the closed form, the strangers of a
-natural target) is got ready before. Resumable: rows.jsonl in the folder; the table is printed.
+the processor, which other programs lengthen less. What a way needs once for everybody (the metric of the closed form,
+the strangers of a natural target) is got ready before. Resumable: rows.jsonl in the folder; the table is printed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ WAYS: dict[str, Callable[[Session], Iterable[Generator]]] = {
 def time_to(session: Session, person: Person, way: str, every: int = EVERY, limit: float = math.inf) -> dict[str, Any]:
     """One row: seconds (None: not reached), after how many students, and ID and retention as they were then.
 
-    limit: seconds of the processor after which the way is given up. spent, cpu: seconds of the clock and of the processor until the end.
+    limit: seconds of the processor after which the way is given up. spent, cpu: seconds of the clock and of the
+    processor until the end.
     """
     session.start_over(person)
     crowd, judges = other_people(session.generator), (session.networks.judge, session.networks.perceptual)
