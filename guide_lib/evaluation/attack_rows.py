@@ -52,10 +52,11 @@ def add_attacks(folder: Path, *made: Path, prefixes: tuple[str, str] = ("", ""))
     Raises:
         GuideError: an attacker of the same name had another budget there.
 
-    >>> append_row(tmp_path / "people.jsonl", {"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.2})
+    >>> row = {"scenario": "random", "method": "GUIDE", "person": "3", "id": 0.2}
+    >>> append_missing(tmp_path / "people.jsonl", [row], student_key)
     >>> add_attacks(tmp_path, tmp_path, prefixes=("all-", ""))
-    >>> [row["id"] for row in read_rows(tmp_path / "all-people.jsonl")]
-    [0.2]
+    >>> read_rows(tmp_path / "all-people.jsonl") == [row]
+    True
     """
     to, of = prefixes
     for place in (place for other in made for place in (other, *shards_of(other))):
