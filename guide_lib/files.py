@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,21 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def append_missing(path: Path, rows: Iterable[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], Hashable]) -> None:
+    """Add the rows that a file lacks. key: what a row is about; there is one of each.
+
+    >>> for names in ("3", "434"):
+    ...     append_missing(tmp_path / "people.jsonl", [{"person": one} for one in names], lambda row: row["person"])
+    >>> read_rows(tmp_path / "people.jsonl")
+    [{'person': '3'}, {'person': '4'}]
+    """
+    known = set(map(key, read_rows(path)))
+    for row in rows:
+        if key(row) not in known:
+            known.add(key(row))
+            append_row(path, row)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

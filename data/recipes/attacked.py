@@ -3,13 +3,17 @@ attacked-people.jsonl (a student a line) and attacked.md.
 
     python data/recipes/attacked.py                                 # twelve minutes a person on one core
     python data/recipes/attacked.py --people 4 --methods "for good" --attackers unseen
+    python data/recipes/attacked.py --seed 1                        # other random numbers, the same people
     python data/recipes/attacked.py --tables                        # the tables again, of the stored rows
 
 People are seeds from 0 on, at 128 px, as in the main table (100 and 101 served to choose the presets). "strong" is who
 searches in W and from there in W+ with the networks of the loss; "encoder" begins in W+ at the encoder's answer;
 "unseen" has another perceptual network, another recogniser, other starts and four times the steps. Beside each stand
-the untouched generator and a stranger. Resumable, search by search; several processes can share the work, each with a
---shard of the people and a --work of its own; their rows are put together by giving all folders to --tables.
+the untouched generator and a stranger. Under several seeds a person counts once, with their mean.
+
+Resumable, search by search: what --work or --out holds is not computed again. --workers, --scheduler and --shard are
+those of `guide evaluate` (docs/endurance.md); a shard only fills its part of --work, and the same command without it,
+or --tables, takes the rows of all shards. More folders after the first in --work give the rows they hold.
 """
 
 from __future__ import annotations
@@ -18,19 +22,32 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from guide_lib.attacks import ATTACKERS
+from guide_lib.commands.options import number, worker_options
 from guide_lib.errors import GuideError
-from guide_lib.evaluation import LEADERBOARD, AttackTable, Measures, attack_lines, leaderboard, summarise, table_of
-from guide_lib.experiment import Networks, load_networks, run_folder
-from guide_lib.files import append_row, read_rows
+from guide_lib.evaluation import (
+    LEADERBOARD,
+    AttackTable,
+    Measures,
+    add_attacks,
+    attack_lines,
+    leaderboard,
+    shard_folder,
+    summarise,
+    table_of,
+)
+from guide_lib.experiment import load_networks, run_folder
+from guide_lib.files import read_rows
 from guide_lib.generators import load_directions
 from guide_lib.metrics import thresholds_of
 from guide_lib.perception import load_judge
 from guide_lib.runtime import computes_bfloat16, keep_freed_memory, pick_device
 from guide_lib.session.attacking import equipment_of
 from guide_lib.unlearning import UnlearningSettings
+from guide_lib.workers import crew_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RESOLUTION, SCENARIO = 128, "random"
@@ -41,7 +58,7 @@ SEARCHED = {  # name -> (attacker of the library, starts, how many times the ste
     "unseen": ("independent", 2, 4),
 }
 SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}  # as in data/recipes/evaluation.py
-FILES = {"attacks.jsonl": "attacked-attacks.jsonl", "people.jsonl": "attacked-people.jsonl"}
+STORED = "attacked-"  # what the names of the stored files begin with
 SPACES = ("best", "untouched", "strangers", "excess")
 MEASURED = (
     *("id", "accepted_w_u", "accepted_w_u_second", "accepted_others", "accepted_others_second"),
@@ -50,46 +67,36 @@ MEASURED = (
 )
 
 
-def table_in(folder: Path, networks: Networks, names: Sequence[str], device: object) -> AttackTable:
-    """The table of these attackers, by both judges."""
-    attackers = {}
+def open_table(
+    folder: Path, names: Sequence[str], device: str | None = None, seed: int = 0
+) -> tuple[AttackTable, Measures]:
+    """The table of these attackers, by both judges, and what is measured besides: what a worker has ready."""
+    place, attackers = pick_device(device), {}
     for name in names:
         known, starts, times = SEARCHED[name]
         settings = ATTACKERS[known].settings
         steps = {"steps_w": times * settings.steps_w, "steps_w_plus": times * settings.steps_w_plus}
-        settings = replace(settings, mixed_precision=computes_bfloat16(device), **steps)
+        settings = replace(settings, mixed_precision=computes_bfloat16(place), **steps)
         attackers[name] = replace(ATTACKERS[known], starts=starts, settings=settings)
+    networks, second = load_networks(resolution=RESOLUTION, device=place), load_judge("edgeface", place)
     equipment = equipment_of(networks, attackers.values())
-    equipment = replace(equipment, judges={"dlib": networks.judge, "edgeface": load_judge("edgeface", device)})
+    equipment = replace(equipment, judges={"dlib": networks.judge, "edgeface": second})
     thresholds = {judge: thresholds_of(judge, RESOLUTION).accepted for judge in equipment.judges}
-    return AttackTable(networks, equipment, attackers, thresholds, folder, strangers=1)
-
-
-def store(folders: Sequence[Path], out: Path) -> None:
-    """Add the rows of folders that the stored files lack."""
-    for name, stored in FILES.items():
-        known = {_key(row) for row in read_rows(out / stored)}
-        for row in (row for folder in folders for row in read_rows(folder / name)):
-            if _key(row) not in known:
-                known.add(_key(row))
-                append_row(out / stored, row)
-
-
-def _key(row: dict) -> tuple:
-    return tuple(row.get(name) for name in ("scenario", "method", "person", "attacker", "who"))
+    table = AttackTable(networks, equipment, attackers, thresholds, folder, strangers=1, seed=seed)
+    return table, Measures(load_directions(place), relearning=True, second=(second, thresholds["edgeface"]))
 
 
 def write_tables(out: Path) -> str:
     """attacked.md of the stored rows; returns it."""
     thresholds = {judge: thresholds_of(judge, RESOLUTION).accepted for judge in ("dlib", "edgeface")}
-    rows = read_rows(out / FILES["attacks.jsonl"])
+    rows = read_rows(out / f"{STORED}attacks.jsonl")
     lines = ["| attacker | judge | accepted | best | in G_s | strangers | excess |", "|---|---|---|---|---|---|---|"]
     for judge, threshold in thresholds.items():
         for line in attack_lines(rows, judge, threshold):
             label = f"{line['method']}: {line['attacker']}, {line['space']} ({line['people']} people)"
             cells = [format(line[name], ".3f") for name in ("accepted", *SPACES)]
             lines.append(" | ".join(["| " + label, judge, *cells]) + " |")
-    summary = summarise(read_rows(out / FILES["people.jsonl"]))
+    summary = summarise(read_rows(out / f"{STORED}people.jsonl"))
     board = leaderboard(summary, attack_lines(rows, "dlib", thresholds["dlib"]))
     tables = table_of(board, LEADERBOARD), "\n".join(lines), table_of(summary, MEASURED, sideways=True)
     text = "\n\n".join(tables) + "\n"
@@ -102,25 +109,28 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--attackers", nargs="+", choices=SEARCHED, default=["strong"])
-    parser.add_argument("--shard", default="0/1", help="i/n: every n-th person, beginning with i")
+    parser.add_argument("--seed", type=number(0), default=0, help="of trainings and starts (default 0)")
     parser.add_argument("--work", type=Path, nargs="+", default=[Path("runs") / "attacked"])
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--tables", action="store_true", help="only store the rows of --work and write the tables")
     parser.add_argument("--device")
+    worker_options(parser)
     args = parser.parse_args()
     if not args.tables:
         keep_freed_memory()
-        device, (shard, of) = pick_device(args.device), map(int, args.shard.split("/"))
-        networks = load_networks(resolution=RESOLUTION, device=device)
-        judge = load_judge("edgeface", device)
-        second = judge, thresholds_of("edgeface", RESOLUTION).accepted
-        measures = Measures(load_directions(device), relearning=True, second=second)
-        skip = [str(seed) for seed in range(args.people) if seed % of != shard]
-        with run_folder(args.work[0]) as folder:
-            table = table_in(folder, networks, args.attackers, device)
-            settings = UnlearningSettings.fast(**SHORT)
-            table.fill(SCENARIO, args.methods, settings, args.people, measures=measures, skip=skip)
-    store(args.work, args.out)
+        work = args.work[0]
+        with run_folder(shard_folder(work, args.shard) if args.shard else work) as folder:
+            add_attacks(folder, *args.work)
+            add_attacks(folder, args.out, prefixes=("", STORED))
+            ready = partial(open_table, folder.absolute(), tuple(args.attackers), args.device, args.seed)
+            (table, measures), settings = ready(), UnlearningSettings.fast(**SHORT)
+            with crew_of(ready, args.workers, args.scheduler) as crew:
+                table.fill(
+                    SCENARIO, args.methods, settings, args.people, measures=measures, crew=crew, shard=args.shard
+                )
+        if args.shard:
+            return
+    add_attacks(args.out, *args.work, prefixes=(STORED, ""))
     print(write_tables(args.out))
 
 

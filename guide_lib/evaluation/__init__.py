@@ -1,6 +1,7 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
-from guide_lib.evaluation.attacked import AttackTable, attack_lines
+from guide_lib.evaluation.attack_rows import add_attacks, attack_lines
+from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.bench import Bench, open_bench
 from guide_lib.evaluation.claims import add_rows, claim_folder, facts_made, shard_folder
 from guide_lib.evaluation.comparison import evaluate_people
@@ -18,6 +19,7 @@ __all__ = [
     "METHODS",
     "Measures",
     "SCENARIOS",
+    "add_attacks",
     "add_rows",
     "attack_lines",
     "chosen_methods",

@@ -28,19 +28,26 @@ from torch import Tensor
 
 from guide_lib.attacks import Attacker, Equipment, Found, Hunted, search, strangers_of
 from guide_lib.attacks.search import LOOK_EVERY
+from guide_lib.evaluation.attack_rows import (
+    BUDGETS,
+    PEOPLE,
+    SEARCHES,
+    UNTOUCHED,
+    add_attacks,
+    agree,
+    attack_lines,
+    search_key,
+    student_key,
+)
+from guide_lib.evaluation.claims import left_out, shards_of
 from guide_lib.evaluation.comparison import keep_picture, unlearn_by
 from guide_lib.evaluation.measuring import Measures, measured
-from guide_lib.evaluation.results import row_key
 from guide_lib.evaluation.scenarios import people_names, people_of, person_named
 from guide_lib.experiment import Networks, Person, bar
-from guide_lib.files import append_row, file_stem, read_rows, write_json
-from guide_lib.metrics.intervals import mean_interval, share_interval
+from guide_lib.files import append_row, file_stem, read_rows
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
 from guide_lib.workers import Crew
-
-UNTOUCHED, PEOPLE = "untouched", "people.jsonl"  # the first in place of a method
-BOUNDS = dict.fromkeys(("withheld", "excess"), (-2.0, 2.0))  # differences of cosines; the rest are cosines
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class AttackTable:
     networks: of the defender. equipment: of attackers and judges. attackers: by name. thresholds: judge -> from which
     cosine it accepts. folder: where rows, inversions and budgets (attackers.json) are kept. strangers: how many are
     searched for in each student. pictures: [K >= strangers, 3, S, S] of them, real ones where people are real; if None
-    they are drawn. stop: end a search at once when every judge accepts: cheaper, without the rest of the curve.
+    they are drawn. stop: end a search at once when every judge accepts: cheaper, without the rest of the curve. seed:
+    added to that of each training and of each attacker's starts; people and strangers are the same under every seed.
     """
 
     networks: Networks
@@ -61,11 +69,12 @@ class AttackTable:
     strangers: int = 2
     pictures: Tensor | None = None
     stop: bool = False
+    seed: int = 0
 
     @property
     def path(self) -> Path:
         """Of the rows."""
-        return self.folder / "attacks.jsonl"
+        return self.folder / SEARCHES
 
     def rows(self) -> list[dict[str, Any]]:
         """All that are there; none if the table was not begun."""
@@ -86,18 +95,26 @@ class AttackTable:
         measures: Measures | None = None,
         skip: Collection[str] = (),
         crew: Crew | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> list[dict[str, Any]]:
         """Add the rows that are missing; returns all. A student is trained only if one of its rows is missing.
 
         measures: what is measured of each student besides, in the rows of people.jsonl; nothing if None. skip: names of
         people to leave out. crew: makes the rows, several students at once; what its workers have ready is a table like
-        this one and the same measures. A worker that dies costs the rows of its student.
+        this one and the same measures. A worker that dies costs the rows of its student. shard: (2, 8) leaves all but
+        every eighth person, from the second on, to other runs, each with a table in its `shard_folder`; a run of the
+        whole takes their rows.
 
         Raises:
-            GuideError: the scenario, a method or what an attacker needs is unknown, or workers could not make rows.
+            GuideError: the scenario, a method or what an attacker needs is unknown, an attacker's rows there were made
+                with another budget, or workers could not make rows.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "attackers.json", {name: asdict(a) for name, a in self.attackers.items()})
+        agree(self.folder / BUDGETS, {name: asdict(attacker) for name, attacker in self.attackers.items()})
+        if shard:
+            skip = {*skip, *left_out(people_names(scenario, self.networks, people, photos), shard)}
+        else:
+            add_attacks(self.folder, *shards_of(self.folder))
         students = [UNTOUCHED, *methods]
         if crew is None:
             found = people_of(scenario, self.networks, people, self.folder, photos, skip)
@@ -120,15 +137,16 @@ class AttackTable:
         return attack_lines(self.rows(), judge, self.thresholds[judge], bool(self.strangers))
 
     def _missing(self, key: tuple[str, str, str]) -> list[tuple[str, str]]:
-        """Which (attacker, who) have no row yet. key: scenario, method, person."""
+        """Which (attacker, who) have no row of this seed yet. key: scenario, method, person."""
         who = ["person", *["stranger"] * bool(self.strangers and key[1] != UNTOUCHED)]
-        done = {_key(row) for row in self.rows()}
-        return [(attacker, one) for attacker in self.attackers for one in who if (*key, attacker, one) not in done]
+        done = {search_key(row) for row in self.rows()}
+        wanted = [(attacker, one) for attacker in self.attackers for one in who]
+        return [each for each in wanted if (*key, self.seed, *each) not in done]
 
     def _measured(self, key: tuple[str, str, str], measures: Measures | None) -> bool:
         """Whether there is nothing to be measured of a student besides, or its row is there."""
         alone = measures is None or key[1] == UNTOUCHED
-        return alone or key in map(row_key, read_rows(self.folder / PEOPLE))
+        return alone or (*key, self.seed) in map(student_key, read_rows(self.folder / PEOPLE))
 
     def _student(
         self, scenario: str, method: str, person: Person, settings: UnlearningSettings, measures: Measures | None
@@ -138,21 +156,24 @@ class AttackTable:
         missing, known = self._missing(key), self._measured(key, measures)
         if known and not missing:
             return
-        facts = {"scenario": scenario, "method": method, "person": person.name}
-        checkpoint = self.folder / f"{file_stem('-'.join(key))}.safetensors"
+        facts = {"scenario": scenario, "method": method, "person": person.name, "seed": self.seed}
+        stem = file_stem("-".join([*key, *[f"seed {self.seed}"] * bool(self.seed)]))
+        checkpoint = self.folder / f"{stem}.safetensors"
         if method == UNTOUCHED:
             hunted = _hunted(session, person)
         else:
-            cost = unlearn_by(method, session, person, settings, checkpoint)
+            seeded = replace(settings, seed=settings.seed + self.seed)
+            cost = unlearn_by(method, session, person, seeded, checkpoint)
             if not known:
                 yield PEOPLE, facts | person.facts | cost | measured(session, person, measures)
-                keep_picture(session, self.folder / "pictures" / f"{checkpoint.stem}.jpg")
+                keep_picture(session, self.folder / "pictures" / f"{stem}.jpg")
             session.person = replace(person, others=None)
             hunted = Hunted(session.student, session.photo(), person.w_u, session.w_t)
         for attacker, who in missing:
             hunt = [hunted] if who == "person" else self._strangers(hunted, person.name)
+            searcher = replace(self.attackers[attacker], seed=self.attackers[attacker].seed + self.seed)
             stop_at = self.thresholds if self.stop else None
-            spaces = search(hunt, self.attackers[attacker], self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
+            spaces = search(hunt, searcher, self.equipment, look_every=LOOK_EVERY, stop_at=stop_at)
             yield self.path.name, facts | {"attacker": attacker, "who": who, "spaces": self._facts(spaces)}
         checkpoint.unlink(missing_ok=True)
 
@@ -169,33 +190,6 @@ class AttackTable:
             for found in spaces:
                 facts.setdefault(found.space, []).append(found.row(self.thresholds))
         return facts
-
-
-def attack_lines(
-    rows: Sequence[Mapping[str, Any]], judge: str, threshold: float, strangers: bool = True
-) -> Iterator[dict[str, Any]]:
-    """Rows of an `AttackTable` by one judge: for each scenario, method, attacker and space intervals over the people.
-
-    best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
-    people: how many. Only those count whose controls are there, too; without `strangers` that control is not asked for.
-    """
-    found = {_key(row): row for row in rows}
-    cells: dict[tuple[str, ...], list[dict[str, float]]] = {}
-    for (scenario, method, person, attacker, who), row in found.items():
-        control = found.get((scenario, UNTOUCHED, person, attacker, "person"))
-        others = found.get((scenario, method, person, attacker, "stranger"))
-        if who != "person" or method == UNTOUCHED or control is None or (strangers and others is None):
-            continue
-        for space, facts in row["spaces"].items():
-            if cell := _cell(space, judge, facts, control, others):
-                cells.setdefault((scenario, method, attacker, space), []).append(cell)
-    for key, group in cells.items():
-        line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
-        line["people"] = len(group)
-        line["accepted"] = share_interval([float(x["best"] >= threshold) for x in group])
-        for name in group[0]:
-            line[name] = mean_interval([cell[name] for cell in group], BOUNDS.get(name, (-1.0, 1.0)))
-        yield line
 
 
 def rows_of_student(
@@ -225,22 +219,3 @@ def _hunted(session: Session, person: Person) -> Hunted:
     """In the untouched generator; for the start "reflected" the target is UFO's, which an attacker would try first."""
     session.start_over(replace(person, others=None))
     return Hunted(session.generator, session.photo(), person.w_u, session.target("ufo"))
-
-
-def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("scenario", "method", "person", "attacker", "who"))
-
-
-def _cell(
-    space: str, judge: str, facts: list[dict[str, Any]], control: dict[str, Any], others: dict[str, Any] | None
-) -> dict[str, float] | None:
-    """One person in one space; None where a search that ended early has not come so far."""
-    if space not in control["spaces"] or (others is not None and space not in others["spaces"]):
-        return None
-    here, before = facts[0][judge], control["spaces"][space][0][judge]["best"]
-    cell = {"best": here["best"], "kept": here["kept"], "untouched": before, "withheld": before - here["best"]}
-    if others is not None:
-        best = [one[judge]["best"] for one in others["spaces"][space]]
-        cell["strangers"] = sum(best) / len(best)
-        cell["excess"] = here["best"] - cell["strangers"]
-    return cell

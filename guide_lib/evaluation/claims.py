@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import read_rows, row_key
 from guide_lib.experiment import Networks
-from guide_lib.files import append_row, write_json
+from guide_lib.files import append_missing, write_json
 from guide_lib.metrics.identity import ACCEPTANCE
 from guide_lib.unlearning import UnlearningSettings
 
@@ -89,10 +89,7 @@ def add_rows(
         raise GuideError(f"{run} is damaged; restore it, or run without the rows beside it.") from error
     if {key for key in theirs | ours if theirs.get(key) != ours.get(key)} - set(but):
         raise GuideError(f"The rows of {rows} were made with other settings; they cannot be added.")
-    known = {row_key(row) for row in read_rows(folder / "people.jsonl")}
-    for row in read_rows(rows):
-        if wanted(row) and row_key(row) not in known:
-            append_row(folder / "people.jsonl", row)
+    append_missing(folder / "people.jsonl", filter(wanted, read_rows(rows)), row_key)
 
 
 def shard_folder(folder: Path, shard: tuple[int, int]) -> Path:
@@ -104,7 +101,22 @@ def shard_folder(folder: Path, shard: tuple[int, int]) -> Path:
     return folder / "shard-{}-of-{}".format(*shard)
 
 
+def shards_of(folder: Path) -> list[Path]:
+    """The folders of all shards that have begun."""
+    return sorted(folder.glob("shard-*-of-*"))
+
+
+def left_out(names: Sequence[str], shard: tuple[int, int]) -> set[str]:
+    """Whom of these people a shard leaves to the other ones.
+
+    >>> sorted(left_out(["0", "1", "2", "3"], (2, 3)))
+    ['0', '2', '3']
+    """
+    return set(names) - set(names[shard[0] - 1 :: shard[1]])
+
+
 def add_shards(folder: Path) -> None:
     """Add the rows of all shards to those of the folder, already claimed. Raises GuideError as `add_rows` does."""
-    for run in sorted(folder.glob("shard-*-of-*/run.json")):
-        add_rows(folder, run, run.with_name("people.jsonl"))
+    for shard in shards_of(folder):
+        if (shard / "run.json").exists():
+            add_rows(folder, shard / "run.json", shard / "people.jsonl")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from guide_lib.evaluation.bench import Bench
-from guide_lib.evaluation.claims import add_shards, claim_folder
+from guide_lib.evaluation.claims import add_shards, claim_folder, left_out
 from guide_lib.evaluation.measuring import Measures, measured
 from guide_lib.evaluation.results import in_order, read_rows, row_key, summarise, table_of
 from guide_lib.evaluation.scenarios import METHODS, people_names, people_of, person_named
@@ -65,8 +65,7 @@ def evaluate_people(
     done = {row_key(row) for row in rows}
     finished = {key[2] for key in done if all((scenario, method, key[2]) in done for method in methods)}
     if shard:
-        names = people_names(scenario, networks, people, photos)
-        finished |= set(names) - set(names[shard[0] - 1 :: shard[1]])
+        finished |= left_out(people_names(scenario, networks, people, photos), shard)
     if crew is None:
         bench = Bench(Session(networks, folder), measures)
         found = people_of(scenario, networks, people, folder, photos, finished)
@@ -145,7 +144,8 @@ def unlearn_by(
             run = session.erase(settings, checkpoint=checkpoint)
         else:
             device = person.w_u.device if settings.mixed_precision else None
-            robust = replace(RobustSettings.fast(device, **changes), training=settings)
+            robust = RobustSettings.fast(device, **changes)
+            robust = replace(robust, training=settings, attacker=replace(robust.attacker, seed=settings.seed))
             run, total = session.erase_for_good(robust), robust.total()
         with closing(run) as steps:
             for _ in bar(steps, total, f"{method}, person {person.name}"):

@@ -85,15 +85,17 @@ def _fault(row: Mapping[str, Any]) -> str | None:
 def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
     """Scenario and method -> metric -> mean and 95 % interval over the people, or the one number for all of them.
 
-    Lowest retention of all, score and identity collapse are such numbers; one person cannot have the last.
+    A person with several seeds counts once, see `pooled`. Lowest retention of all, score and identity collapse are
+    numbers for all; one person cannot have the last.
     """
     summary: Summary = {}
-    for scenario, method, group in _groups(rows):
+    for scenario, method, runs in _groups(rows):
+        group = pooled(runs)
         entry: dict[str, Any] = {"scenario": scenario, "method": method, "people": len(group)}
         for key in (key for key, metric in METRICS.items() if metric.column):
             if values := [row[key] for row in group if row.get(key) is not None]:
                 entry[key] = asdict(METRICS[key].interval(values))
-        if lowest := [row["retention_min"] for row in group if row.get("retention_min") is not None]:
+        if lowest := [row["retention_min"] for row in runs if row.get("retention_min") is not None]:
             entry["retention_lowest"] = min(lowest)
         if {"reinverted_w_accepted", "retention"} <= entry.keys():
             entry["score"] = score_of(entry["reinverted_w_accepted"]["mean"], entry["retention"]["mean"])
@@ -101,6 +103,31 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> Summary:
             entry["collapse"] = identity_collapse(torch.tensor([row["became"] for row in group]))
         summary[f"{scenario}: {method}"] = entry
     return summary
+
+
+def pooled(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One row a person, of rows of one scenario and method: of several seeds the mean of each metric that they have.
+
+    People are the sample: seeds of one person resemble one another, and are no further people.
+
+    >>> rows = [{"person": "3", "seed": seed, "id": 0.1 * seed, "became": [1.0, seed]} for seed in (0, 1)]
+    >>> pooled([*rows, {"person": "4", "id": 0.3, "became": [0.0, 1.0]}])
+    [{'person': '3', 'became': [1.0, 0.5], 'id': 0.05}, {'person': '4', 'id': 0.3, 'became': [0.0, 1.0]}]
+    """
+    people: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        people.setdefault(row["person"], []).append(row)
+    return [_mean_row(runs) if len(runs) > 1 else runs[0] for runs in people.values()]
+
+
+def _mean_row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"person": runs[0]["person"]}
+    if all("became" in run for run in runs):  # products of means are the means of all products
+        row["became"] = [sum(each) / len(runs) for each in zip(*(run["became"] for run in runs), strict=True)]
+    for key in METRICS:
+        if values := [run[key] for run in runs if run.get(key) is not None]:
+            row[key] = sum(values) / len(values)
+    return row
 
 
 def score_of(accepted: float, retention: float) -> float:
@@ -130,9 +157,10 @@ def contrast(rows: Sequence[Mapping[str, Any]], key: str, first: str, second: st
     if key not in METRICS:
         raise GuideError(f"There is no metric '{key}'; choose one of: {', '.join(METRICS)}.")
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in rows:
-        if row["method"] in (first, second) and row.get(key) is not None:
-            found.setdefault((row["scenario"], row["person"]), {})[row["method"]] = row[key]
+    for scenario, method, runs in _groups([row for row in rows if row["method"] in (first, second)]):
+        for row in pooled(runs):
+            if row.get(key) is not None:
+                found.setdefault((scenario, row["person"]), {})[method] = row[key]
     differences = [values[first] - values[second] for values in found.values() if len(values) == 2]
     if not differences:
         raise GuideError(f"No person has '{key}' with both '{first}' and '{second}'; run `evaluate` with both methods.")

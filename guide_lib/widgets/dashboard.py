@@ -133,8 +133,14 @@ class UnlearningDashboard(View):
         return f"{self._standing()}{clock}{self._judged}."
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """As of every view, but without the clock, which would make each stored notebook another one."""
-        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self._standing()}{self._judged}."}
+        """As of every view, but a stored notebook keeps the sentence of the moment at which its cell showed the view.
+
+        So while the run can go on it says what stays true, and it never has the clock.
+        """
+        over = self.stopped or self._judged or (self.history and self.history[-1].index >= self.total)
+        ahead = f"Unlearning, {self.total} steps: progress, losses and the face while they are taken."
+        text = f"{self._standing()}{self._judged}." if over else ahead
+        return super()._repr_mimebundle_(**options) | {"text/plain": text}
 
     def _standing(self) -> str:
         if not self.history:

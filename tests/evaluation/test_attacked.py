@@ -8,8 +8,11 @@ from test_comparison import FULL, NETWORKS, SETTINGS, run
 from tiny import GreyEncoder, TinyEmbedder
 
 from guide_lib.attacks import Attacker, Equipment, likelihood_of, strangers_of
+from guide_lib.errors import GuideError
 from guide_lib.evaluation import attacked
+from guide_lib.evaluation.attack_rows import add_attacks, attack_lines, search_key
 from guide_lib.evaluation.attacked import AttackTable
+from guide_lib.evaluation.claims import shard_folder
 from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
@@ -69,7 +72,7 @@ def test_a_killed_table_goes_on_row_by_row_and_trains_nobody_for_nothing(tmp_pat
     monkeypatch.setattr(attacked, "append_row", real)
     assert list(rows.lines("judge"))[0]["people"] == 1 or not list(rows.lines("judge"))
     resumed = rows.fill("random", ["GUIDE"], SETTINGS, people=2)
-    assert [attacked._key(row) for row in resumed] == [attacked._key(row) for row in whole]
+    assert [search_key(row) for row in resumed] == [search_key(row) for row in whole]
     for mine, theirs in zip(resumed, whole, strict=True):
         for space, found in mine["spaces"].items():
             assert [x["judge"] for x in found] == [x["judge"] for x in theirs["spaces"][space]]
@@ -104,6 +107,90 @@ def test_the_table_stops_early_and_takes_given_strangers(tmp_path):
     assert all(list(row["spaces"]) == ["W"] for row in rows) and len(list(still.lines("judge"))) == 1
     other = replace(still, folder=tmp_path / "drawn").fill("random", ["closed form"], SETTINGS, people=1)
     assert rows[2]["spaces"]["W"][0]["judge"] != other[2]["spaces"]["W"][0]["judge"]
+
+
+def test_another_seed_trains_and_searches_otherwise_for_the_same_people(tmp_path, monkeypatch):
+    seen, real = [], attacked.unlearn_by
+    monkeypatch.setattr(attacked, "unlearn_by", lambda *args: seen.append(args[3].seed) or real(*args))
+    one = table(tmp_path, attackers={"mean": ATTACKERS["mean"]})
+    first = one.fill("random", ["GUIDE"], replace(SETTINGS, seed=3), people=1, measures=Measures())
+    both = replace(one, seed=2).fill("random", ["GUIDE"], replace(SETTINGS, seed=3), people=1, measures=Measures())
+    assert both[: len(first)] == first and seen == [3, 5]
+    assert [row["seed"] for row in both] == [0] * 3 + [2] * 3
+    for before, after in zip(first, both[len(first) :], strict=True):
+        assert before.keys() == after.keys() and before["spaces"] != after["spaces"]
+        if before["method"] == "untouched":  # the start at w_avg is everybody's, the other one is drawn
+            own = [row["spaces"]["W"][0]["own"] for row in (before, after)]
+            assert own[0][0] == own[1][0] and own[0][1] != own[1][1]
+    assert [row["seed"] for row in read_rows(tmp_path / "people.jsonl")] == [0, 2]
+    assert len(list((tmp_path / "pictures").iterdir())) == 2 and len(list(one.lines("judge"))) == 2
+    assert all(line["people"] == 1 for line in one.lines("judge"))
+    monkeypatch.setattr(attacked, "unlearn_by", None)
+    assert replace(one, seed=2).fill("random", ["GUIDE"], SETTINGS, people=1, measures=Measures()) == both
+
+
+def searched(person, best, seed=None, method="GUIDE", who="person"):
+    """A row as it is stored; without a seed, as it was before there were seeds."""
+    found = {"judge": {"best": best, "kept": best - 0.1}}
+    row = {"scenario": "random", "method": method, "person": person, "attacker": "mean", "who": who}
+    return row | {"spaces": {"W": [found]}} | ({} if seed is None else {"seed": seed})
+
+
+def test_seeds_are_pooled_person_by_person_each_beside_its_own_controls():
+    rows = []
+    for person, seed, best, before in (
+        ("0", None, 0.8, 0.9),
+        ("0", 1, 0.6, 0.8),
+        ("0", 2, 0.7, 0.7),
+        ("1", None, 0.4, 0.9),
+    ):
+        rows += [searched(person, best, seed), searched(person, before, seed, method="untouched")]
+        rows += [searched(person, 0.5, seed, who="stranger")]
+    rows += [searched("1", 0.9, seed=7)]  # whose controls are missing
+    (line,) = attack_lines(rows, "judge", threshold=0.75)
+    assert line["people"] == 2 == line["best"].people
+    assert line["best"].mean == pytest.approx((0.7 + 0.4) / 2) and line["kept"].mean == pytest.approx(0.45)
+    assert line["accepted"].mean == pytest.approx((1 / 3 + 0) / 2)
+    assert line["withheld"].mean == pytest.approx((0.1 + 0.5) / 2) and line["excess"].mean == pytest.approx(0.05)
+
+
+def test_shards_fill_their_part_and_the_whole_takes_their_rows(tmp_path, monkeypatch):
+    small = table(tmp_path, attackers={"mean": ATTACKERS["mean"]})
+    for number in (1, 2):
+        part = replace(small, folder=shard_folder(tmp_path, (number, 2)))
+        rows = part.fill("random", ["closed form"], SETTINGS, 3, measures=Measures(), shard=(number, 2))
+        assert {row["person"] for row in rows} == {1: {"0", "2"}, 2: {"1"}}[number]
+    for fault in ("unlearn_by", "search"):
+        monkeypatch.setattr(attacked, fault, lambda *_, **__: pytest.fail("the rows are there"))
+    whole = small.fill("random", ["closed form"], SETTINGS, 3, measures=Measures())
+    assert len(whole) == len(set(map(search_key, whole))) == 9
+    assert sorted(row["person"] for row in read_rows(tmp_path / "people.jsonl")) == ["0", "1", "2"]
+    assert small.fill("random", ["closed form"], SETTINGS, 3, measures=Measures()) == whole, "none is taken twice"
+
+
+def test_rows_of_another_budget_under_the_same_name_are_refused(tmp_path):
+    one = table(tmp_path / "one", attackers={"mean": ATTACKERS["mean"]})
+    rows = one.fill("random", ["closed form"], SETTINGS, people=1)
+    more = replace(one, attackers={"encoder": ATTACKERS["encoder"]})
+    assert len(more.fill("random", ["closed form"], SETTINGS, people=1)) == 2 * len(rows)
+    stored = json.loads((tmp_path / "one" / "attackers.json").read_text())
+    assert list(stored) == ["mean", "encoder"], "whoever came later does not hide who was first"
+    longer = replace(one, attackers={"mean": replace(ATTACKERS["mean"], starts=3)})
+    with pytest.raises(GuideError, match="rows of another attacker 'mean'; name it otherwise"):
+        longer.fill("random", ["closed form"], SETTINGS, people=1)
+    other = replace(longer, folder=tmp_path / "other")
+    other.fill("random", ["closed form"], SETTINGS, people=1)
+    with pytest.raises(GuideError, match="rows of another attacker 'mean'"):
+        add_attacks(tmp_path / "one", tmp_path / "other")
+    for name in ("anchor", "half"):  # a file from before there were these
+        for attacker in stored.values():
+            attacker.pop(name, None)
+            attacker["settings"].pop(name, None)
+    (tmp_path / "one" / "attackers.json").write_text(json.dumps(stored))
+    assert len(one.fill("random", ["closed form"], SETTINGS, people=1)) == 2 * len(rows)
+    (tmp_path / "one" / "attackers.json").write_text('{"mean": 3}')
+    with pytest.raises(GuideError, match="attackers.json is damaged; restore it"):
+        one.fill("random", ["closed form"], SETTINGS, people=1)
 
 
 def test_a_row_puts_every_search_beside_its_controls_and_older_rows_are_read(tmp_path):

@@ -15,12 +15,12 @@ from tiny import AnySize, TinyGenerator, TinyPerceptual
 from guide_lib.__main__ import main
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison
-from guide_lib.evaluation.comparison import evaluate_people
+from guide_lib.evaluation.comparison import evaluate_people, unlearn_by
 from guide_lib.evaluation.measuring import Measures
 from guide_lib.evaluation.report import curve, write_report
-from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
+from guide_lib.evaluation.results import contrast, pooled, read_rows, summarise, table_of
 from guide_lib.evaluation.scenarios import GROUPS, METHODS, chosen_methods, people_of
-from guide_lib.experiment import Networks
+from guide_lib.experiment import Networks, Person
 from guide_lib.metrics.columns import METRICS
 from guide_lib.perception import photos as pictures
 from guide_lib.perception.albums import Album
@@ -157,6 +157,37 @@ def test_a_contrast_of_shares_is_exact_and_of_an_unknown_metric_none():
     assert found.mean == 0 and found.high == -found.low > 0.4
     with pytest.raises(GuideError, match="There is no metric 'truncation'; choose one of: id, "):
         contrast(rows, "truncation", "A", "B")
+
+
+def test_several_seeds_of_a_person_are_one_person():
+    def row(person, seed, method="A", **values):
+        return {"scenario": "random", "method": method, "person": person, "seed": seed} | values
+
+    single = [row("0", 0, id=0.2, retention_min=0.8, relearnt=1.0, became=[1.0, 0.0])]
+    other = [row("1", 0, id=0.4, retention_min=0.7, relearnt=0.0, became=[0.6, 0.8])]
+    seeds = [row("1", 1, id=0.8, retention_min=0.3, relearnt=None, became=[0.0, 1.0])]
+    assert pooled([*single, *other]) == [*single, *other]
+    entry = summarise([*single, *other, *seeds])["random: A"]
+    assert entry["people"] == 2 and entry["id"]["people"] == 2 and entry["id"]["mean"] == pytest.approx(0.4)
+    assert entry["relearnt"]["mean"] == 0.5, "a seed that lacks a number does not count for it"
+    assert entry["retention_min"]["mean"] == pytest.approx(0.65) and entry["retention_lowest"] == 0.3
+    assert entry["collapse"] == pytest.approx((0.6 + 0.0) / 2), "each seed beside other people, never beside its own"
+    found = contrast([*other, *seeds, row("1", 0, "B", id=0.5), row("1", 1, "B", id=0.5)], "id", "A", "B")
+    assert found.people == 1 and found.mean == pytest.approx(0.1)
+
+
+def test_another_seed_starts_the_defenders_searches_elsewhere(tmp_path, monkeypatch):
+    seen = []
+
+    def rounds(session, settings):
+        seen.append((settings.training.seed, settings.attacker.seed))
+        yield from ()
+
+    monkeypatch.setattr(Session, "erase_for_good", rounds)
+    person = Person("7", NETWORKS.generator.sample(1, torch.Generator().manual_seed(7)))
+    for seed in (0, 5):
+        unlearn_by("for good", Session(NETWORKS), person, replace(SETTINGS, seed=seed), tmp_path / "7.safetensors")
+    assert seen == [(0, 0), (5, 5)]
 
 
 def test_methods_prepare_what_their_names_say():

@@ -20,7 +20,8 @@ from guide_lib import evaluation
 from guide_lib.__main__ import main
 from guide_lib.commands.options import part
 from guide_lib.errors import GuideError
-from guide_lib.evaluation import attacked, comparison
+from guide_lib.evaluation import comparison
+from guide_lib.evaluation.attack_rows import search_key
 from guide_lib.evaluation.claims import shard_folder
 from guide_lib.evaluation.comparison import evaluate_people
 from guide_lib.evaluation.measuring import Measures
@@ -81,15 +82,15 @@ def test_the_table_of_attacks_is_filled_by_workers_as_by_one_process(two, tmp_pa
     crew = Crew(two, partial(crews.attack_table, tmp_path / "crew"), lambda: 2)
     small = table(tmp_path / "crew")
     rows = small.fill("random", ["closed form"], SETTINGS, 2, measures=Measures(), crew=crew)
-    assert sorted(map(attacked._key, rows)) == sorted(map(attacked._key, alone))
+    assert sorted(map(search_key, rows)) == sorted(map(search_key, alone))
     assert Counter(keys(read_rows(tmp_path / "crew" / "people.jsonl"))) == Counter(
         keys(read_rows(tmp_path / "alone" / "people.jsonl"))
     )
     assert len(list(small.lines("judge"))) == len(list(table(tmp_path / "alone").lines("judge")))
-    found = {attacked._key(row): row for row in rows}
+    found = {search_key(row): row for row in rows}
     for row in alone:
         for space, people in row["spaces"].items():
-            mine = found[attacked._key(row)]["spaces"][space]
+            mine = found[search_key(row)]["spaces"][space]
             assert [x["judge"]["best"] for x in mine] == pytest.approx([x["judge"]["best"] for x in people], abs=1e-3)
     assert small.fill("random", ["closed form"], SETTINGS, 2, measures=Measures(), crew=crew) == rows
 

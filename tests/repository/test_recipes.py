@@ -153,7 +153,9 @@ def test_photos_of_real_people_can_be_aligned_once_they_are_enlarged(tmp_path):
     assert person.names == ["0.png", "1.png", "2.png", "3.png"] and person.photos.std() > 0.1
 
 
-def test_attacks_are_stored_once_whoever_made_them_and_say_who_was_attacked(networks, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def attacks(networks, monkeypatch):
+    """`run`: the recipe with short searches on tiny networks."""
     module = recipe("attacked")
     monkeypatch.setattr(module, "load_networks", lambda **_: networks)
     monkeypatch.setattr(module, "load_directions", lambda _: None)
@@ -161,24 +163,64 @@ def test_attacks_are_stored_once_whoever_made_them_and_say_who_was_attacked(netw
     monkeypatch.setattr(module, "SHORT", {"steps": 2})
     short = replace(module.ATTACKERS["own"], settings=InversionSettings(2, 2))
     monkeypatch.setattr(module, "ATTACKERS", {"own": short})
-    for shard in range(2):
-        work, made = tmp_path / f"work{shard}", ("--people", "2", "--methods", "closed form", "--shard", f"{shard}/2")
-        monkeypatch.setattr(sys, "argv", ["attacked.py", *made, "--work", f"{work}", "--out", f"{tmp_path}"])
+
+    def run(out: Path, work: list[Path], *more: str) -> list[dict]:
+        asked = ("--people", "2", "--methods", "closed form", "--out", f"{out}", "--work", *map(str, work))
+        monkeypatch.setattr(sys, "argv", ["attacked.py", *asked, *more])
         module.main()
-    folders = [f"{tmp_path / f'work{shard}'}" for shard in range(2)]
-    monkeypatch.setattr(sys, "argv", ["attacked.py", "--tables", "--work", *folders, "--out", f"{tmp_path}"])
-    module.main()  # nothing is there twice
-    rows = [json.loads(line) for line in (tmp_path / "attacked-attacks.jsonl").read_text().splitlines()]
-    assert [(row["person"], row["method"], row["who"]) for row in rows] == [
-        (person, method, who)
-        for person in ("0", "1")
-        for method, who in (("untouched", "person"), ("closed form", "person"), ("closed form", "stranger"))
-    ]
+        return read_rows(out / "attacked-people.jsonl")
+
+    return run
+
+
+ATTACKED = [
+    (person, method, who)
+    for person in ("0", "1")
+    for method, who in (("untouched", "person"), ("closed form", "person"), ("closed form", "stranger"))
+]
+
+
+def who_was_attacked(path: Path) -> list[tuple]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {found["steps"] for row in rows for space in row["spaces"].values() for found in space} == {4}
+    return [(row["person"], row["method"], row["who"]) for row in rows]
+
+
+def test_attacks_are_stored_once_whoever_made_them_and_say_who_was_attacked(attacks, tmp_path, capsys):
+    for number in (1, 2):
+        assert not attacks(tmp_path, [tmp_path / "work"], "--shard", f"{number}/2")
+    assert len(attacks(tmp_path, [tmp_path / "work"], "--tables")) == 2
+    attacks(tmp_path, [tmp_path / "work", tmp_path / "work"])  # nothing is there twice
+    assert who_was_attacked(tmp_path / "attacked-attacks.jsonl") == ATTACKED
     assert [row["person"] for row in read_rows(tmp_path / "attacked-people.jsonl")] == ["0", "1"]
+    assert list(json.loads((tmp_path / "attacked-attackers.json").read_text())) == ["strong"]
     text = (tmp_path / "attacked.md").read_text()
     assert text.count("| closed form: strong, W (2 people) |") == 2 and "retention" in text
     assert text in capsys.readouterr().out
+
+
+def test_attacks_that_are_stored_or_of_an_older_folder_are_not_made_again(attacks, tmp_path, monkeypatch):
+    old = tmp_path / "old"
+    attacks(tmp_path / "unused", [old], "--shard", "1/2")
+    for name in ("attacks.jsonl", "people.jsonl", "attackers.json"):  # rows had no seed, and shards no folder
+        text = (old / "shard-1-of-2" / name).read_text()
+        (old / name).write_text(text.replace('"seed": 0, ', "") if name != "attackers.json" else text)
+        (old / "shard-1-of-2" / name).unlink()
+    (tmp_path / "out").mkdir()
+    attacks(tmp_path / "out", [old, tmp_path / "another"])
+    rows = read_rows(tmp_path / "out" / "attacked-people.jsonl")
+    assert [(row["person"], row.get("seed")) for row in rows] == [("0", None), ("1", 0)]
+    monkeypatch.setattr("guide_lib.evaluation.attacked.unlearn_by", None)
+    assert attacks(tmp_path / "out", [tmp_path / "new"]) == rows, "what is stored is enough"
+    assert who_was_attacked(tmp_path / "new" / "attacks.jsonl") == ATTACKED
+
+
+def test_attacks_under_another_seed_are_further_rows_of_the_same_people(attacks, tmp_path):
+    for seed in ("0", "1"):
+        attacks(tmp_path, [tmp_path / "work"], "--seed", seed)
+    assert [row["seed"] for row in read_rows(tmp_path / "attacked-people.jsonl")] == [0, 0, 1, 1]
+    assert who_was_attacked(tmp_path / "attacked-attacks.jsonl") == 2 * ATTACKED
+    assert (tmp_path / "attacked.md").read_text().count("| closed form: strong, W (2 people) |") == 2
 
 
 def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(networks, tmp_path, monkeypatch):

@@ -14,13 +14,19 @@ from guide_lib.unlearning import UnlearningSettings
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), TinyEmbedder(), TinyEmbedder(seed=8))
 
 
-def row(monkeypatch, seen: list[tuple[float, float]], students: int) -> dict:
+def row(monkeypatch, seen: list[tuple[float, float]], students: int, **options) -> dict:
     """The row of a way with so many students, of which these (ID, retention) are seen."""
-    reports = iter([SimpleNamespace(id=a, retention=b) for a, b in seen])
-    monkeypatch.setattr(timed, "evaluate", lambda *_: next(reports))
+    reports, latest = iter([SimpleNamespace(id=a, retention=b) for a, b in seen]), []
+
+    def forgotten(*_) -> SimpleNamespace:
+        latest[:] = [next(reports)]
+        return latest[0]
+
+    monkeypatch.setattr(timed, "measure_forgetting", forgotten)
+    monkeypatch.setattr(timed, "evaluate", lambda *_: latest[0])
     monkeypatch.setitem(timed.WAYS, "another", lambda session: [session.generator] * students)
     person = Person("3", NETWORKS.generator.sample(1, torch.Generator().manual_seed(3)))
-    return timed.time_to(Session(NETWORKS), person, "another", every=5)
+    return timed.time_to(Session(NETWORKS), person, "another", every=5, **options)
 
 
 def test_the_clock_stops_at_the_first_look_that_finds_the_result(monkeypatch):
@@ -32,6 +38,21 @@ def test_the_clock_stops_at_the_first_look_that_finds_the_result(monkeypatch):
 def test_whoever_does_not_come_there_has_no_time(monkeypatch):
     found = row(monkeypatch, [(1.0, 1.0), (0.5, 1.0), (0.4, 1.0)], students=8)
     assert found["seconds"] is None and found["students"] == 8 and found["spent"] > 0
+
+
+def test_a_way_is_given_up_after_so_many_seconds(monkeypatch):
+    found = row(monkeypatch, [(1.0, 1.0), (0.05, 0.9)], students=40, limit=0.0)
+    assert found["seconds"] is None and found["students"] == 1 and found["retention"] == 1.0
+
+
+def test_the_others_are_looked_at_only_where_the_person_is_forgotten(monkeypatch):
+    looks, each = [], iter([1.0, 0.05, 0.2, 0.05])
+    monkeypatch.setattr(timed, "measure_forgetting", lambda *_: SimpleNamespace(id=next(each)))
+    monkeypatch.setattr(timed, "evaluate", lambda *_: looks.append(1) or SimpleNamespace(id=0.05, retention=len(looks)))
+    monkeypatch.setitem(timed.WAYS, "another", lambda session: [session.generator] * 40)
+    monkeypatch.setattr(timed, "RETENTION", 2)
+    person = Person("3", NETWORKS.generator.sample(1, torch.Generator().manual_seed(3)))
+    assert timed.time_to(Session(NETWORKS), person, "another")["students"] == 16 and len(looks) == 2
 
 
 def test_every_way_is_measured_in_turn_and_once(monkeypatch, tmp_path):
@@ -47,10 +68,10 @@ def test_every_way_is_measured_in_turn_and_once(monkeypatch, tmp_path):
 
 def test_the_table_compares_with_the_naive_loop():
     times = {"naive": [100.0, None, 300.0], "fast": [20.0, 30.0, 10.0], "styles": [None]}
-    rows = [{"way": way, "seconds": x} for way, values in times.items() for x in values]
+    rows = [{"way": way, "seconds": x, "cpu": x and x / 2} for way, values in times.items() for x in values]
     assert timed.table(rows).splitlines()[2:] == [
-        "| naive | 3 | 2 | 200 | 1 |",
-        "| fast | 3 | 3 | 20 | 10 |",
-        "| styles | 1 | 0 | - | - |",
-        "| closed form then GUIDE | 0 | 0 | - | - |",
+        "| naive | 3 | 2 | 200 | 100 | 1 |",
+        "| fast | 3 | 3 | 20 | 10 | 10 |",
+        "| styles | 1 | 0 | - | - | - |",
+        "| closed form then GUIDE | 0 | 0 | - | - | - |",
     ]

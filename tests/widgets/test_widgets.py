@@ -434,7 +434,8 @@ def test_views_are_accessible_and_use_the_common_subset(view: widgets.View) -> N
 
 def test_views_display_as_widget_and_as_sentence(view: widgets.View) -> None:
     bundle = view._repr_mimebundle_(include=None, exclude=None)
-    assert bundle["text/plain"] == view.state()
+    if not isinstance(view, widgets.UnlearningDashboard):  # whose state is over by the time it is read
+        assert bundle["text/plain"] == view.state()
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == view.box.model_id
 
 
@@ -458,8 +459,16 @@ def test_a_drawn_view_says_what_was_measured_in_its_picture() -> None:
     assert view.state() == "Seed 5. Cosine 0.5." and "Cosine 0.5" in view.text.value
 
 
-def test_what_a_stored_notebook_keeps_of_a_run_has_no_clock() -> None:
-    board = dashboard()
+def test_what_a_stored_notebook_keeps_of_a_run_is_true_when_it_is_read() -> None:
+    board = dashboard(total=20)
+    stays = "Unlearning, 20 steps: progress, losses and the face while they are taken."
+    assert board._repr_mimebundle_()["text/plain"] == stays
     board.show(FakeStep(5))
-    stored = board._repr_mimebundle_()["text/plain"]
-    assert stored == "Unlearning: step 5 of 20; local loss 0.500, total loss 1.250." and "s so far" in board.state()
+    assert board._repr_mimebundle_()["text/plain"] == stays
+    board.stop()
+    losses = "local loss 0.500, total loss 1.250."
+    assert board._repr_mimebundle_()["text/plain"] == f"Unlearning: step 5 of 20; {losses}"
+    board = dashboard(total=20)
+    board.show(FakeStep(20))
+    assert board._repr_mimebundle_()["text/plain"] == f"Unlearning: step 20 of 20; {losses}"
+    assert "s so far" in board.state()
