@@ -4,8 +4,8 @@
 >>> film_bytes(frames)[8:12]                               # WebP: browsers play it in place
 b'WEBP'
 
-A radiance field has no surface. Where its density lets half of the light through in a hundredth of its box, a mesh is
-drawn around it (marching cubes: Lorensen and Cline 1987).
+A radiance field has no surface. Where a hundredth of its box halves the light there is matter, and a mesh is drawn
+around it (marching cubes: Lorensen and Cline 1987), as far as cameras look: what lies beyond was never taught.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from guide_lib.errors import GuideError
 from guide_lib.figures.plots import to_pil
 from guide_lib.files import written_whole
 from guide_lib.generators.base import View
+from guide_lib.generators.cameras import intrinsics
 from guide_lib.generators.eg3d import EG3D, look_up
 
-HALVED = 0.01  # of the box: what halves the light there is matter
+HALVED = 0.01  # of the box
 POINTS = 1 << 17  # of the field that are asked at a time: bounds the memory
 
 
@@ -70,11 +71,12 @@ def mesh_of(generator: EG3D, ws: Tensor, side: int = 128) -> Mesh:
         from skimage.measure import label, marching_cubes
     except ImportError as error:
         raise GuideError("Meshes are made by scikit-image; install it with pip install scikit-image.") from error
-    box, planes = generator.config.box_warp, generator.planes(ws)
-    edge = torch.linspace(-box / 2, box / 2, side)
+    config, planes = generator.config, generator.planes(ws)
+    cube = min(config.box_warp, config.radius / intrinsics(config.field_of_view)[0, 0].item())  # what a camera sees
+    edge = torch.linspace(-cube / 2, cube / 2, side)
     grid = torch.stack(torch.meshgrid(edge, edge, edge, indexing="ij"), dim=-1).view(-1, 3)
     strength = F.softplus(_field(generator, planes, grid)[:, 0] - 1).view(side, side, side).numpy()
-    level = math.log(2) / (HALVED * box)
+    level = math.log(2) / (HALVED * config.box_warp)
     parts = label(strength > level)
     if not parts.any():
         raise GuideError("There is nothing solid in this field; choose a generator that was trained.")
@@ -82,7 +84,7 @@ def mesh_of(generator: EG3D, ws: Tensor, side: int = 128) -> Mesh:
     # A surface needs an outside, and the rest of what is solid is none of the head.
     strength = np.pad(np.where(head | (parts == 0), strength, 0), 1)
     vertices, faces, _, _ = marching_cubes(strength, level, gradient_direction="ascent")
-    places = (vertices - 1) / (side - 1) * box - box / 2
+    places = (vertices - 1) / (side - 1) * cube - cube / 2
     colours = _field(generator, planes, torch.from_numpy(places).float())[:, 1:4].clamp(0, 1)
     return Mesh(places.astype(np.float32), faces.astype(np.int32), (255 * colours + 0.5).byte().numpy())
 
