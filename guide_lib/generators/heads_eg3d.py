@@ -40,7 +40,7 @@ HEADS = EG3DConfig(
     render_size=64,
     enlarge_from=64,
     enlarge_widths=(32,),
-    sampling=Sampling(near=2.3, far=3.1, coarse=16, fine=16),
+    sampling=Sampling(near=2.3, far=3.1, coarse=16, fine=16, recompute=False),  # a picture keeps 70 MB
     box_warp=0.8,
     pivot=(0.0, 0.0, 0.0),
     alignment=ALIGNMENT,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -46,6 +46,7 @@ class Sampling:
     coarse: int = 48
     fine: int = 48
     rays_at_once: int | None = None
+    recompute: bool = True
 
     def pass_size(self, rays: Tensor) -> int:
         """How many of `rays` [N, R, 3] are looked at together; a GPU takes as many as an eighth of its memory holds."""
@@ -153,7 +154,8 @@ def render(
     count, size = origins.shape[1], sampling.pass_size(origins)
     pieces = (jitter or Jitter.middle(sampling)).split(count, size, origins)
     rays = zip(origins.split(size, dim=1), directions.split(size, dim=1), pieces, strict=True)
-    parts = [_recomputed(_render_some, field, *some, sampling) for some in rays]
+    render_some = partial(_recomputed, _render_some) if sampling.recompute else _render_some
+    parts = [render_some(field, *some, sampling) for some in rays]
     colours, depth = (torch.cat(tensors, dim=-1) for tensors in list(zip(*parts, strict=True))[:2])
     # not min() and max(), which would wait for a GPU at each piece
     nearest, farthest = torch.stack([part[2] for part in parts]).amin(), torch.stack([part[3] for part in parts]).amax()

@@ -1,5 +1,6 @@
 """The shipped heads: what the network draws beside the photographs of the very people that its latents stand for."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from tiny import networks_on
 from guide_lib.__main__ import main
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
-from guide_lib.generators import View, load_generator, load_student, save_student
+from guide_lib.generators import View, load_generator, load_student, save_student, volume
 from guide_lib.generators.heads_eg3d import ALIGNMENT, FILE, HEADS, NAME, PERSON
 from guide_lib.heads import NUMBERS, describe, photograph
 from guide_lib.session import session as sessions
@@ -76,6 +77,19 @@ def test_the_camera_of_a_picture_is_found_by_five_points(yaw, pitch):
     assert abs(found.yaw - yaw) < 2 and abs(found.pitch - pitch) < 2
     square = ALIGNMENT.square(points.numpy())
     assert np.abs(square - np.array([[0, 0], [128, 0], [128, 128], [0, 128]]) + 0.5).max() < 6  # the whole picture
+
+
+def test_what_is_kept_for_the_way_back_gives_the_gradients_of_what_is_computed_again(monkeypatch):
+    student, ws, found, checkpoints = generator().student(), generator().mapping(latents(1)), [], []
+    again = volume.checkpoint
+    monkeypatch.setattr(volume, "checkpoint", lambda *args, **how: checkpoints.append(1) or again(*args, **how))
+    for recompute in (False, True):
+        student.config = replace(HEADS, sampling=replace(HEADS.sampling, recompute=recompute))
+        student.zero_grad()
+        student.picture(ws).square().mean().backward()
+        found.append([p.grad.clone() for p in student.trainable_parameters().values() if p.grad is not None])
+        assert bool(checkpoints) is recompute
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and not HEADS.sampling.recompute
 
 
 def test_pictures_of_another_size_are_refused():
