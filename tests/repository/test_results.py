@@ -300,3 +300,10 @@ def test_the_full_size_step_against_the_naive_loop_is_the_stored_one():
     assert f"naively takes {naive:.0f} and {alone['peak_gib']:.1f}" in sentences(EG3D)
     for line in ("naive loop", "naive loop, same allocator"):
         assert FULL_SIZE[line]["losses"] == pytest.approx(FULL_SIZE["clean step"]["losses"], rel=1e-4, abs=1e-7)
+
+
+def test_how_well_the_small_heads_are_drawn():
+    found, text = stored("heads-eg3d"), sentences(EG3D)
+    assert f"photographs of {found['people']} people it never saw" in text
+    assert f"LPIPS {found['lpips']:.3f}, PSNR {found['psnr']:.1f} dB" in text
+    assert f"surface is {found['depth_error_median']:.3f} units (median) off the true one" in text
