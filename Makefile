@@ -1,4 +1,5 @@
-# make demo       erase one face, look at runs/demo/before_after.png  (PHOTO=me.jpg FACE=0, or SEED=7; OUT=folder)
+# make demo       erase one face, look at runs/demo/before_after.png  (PHOTO=me.jpg FACE=0, or SEED=7; OUT=folder;
+#                 GENERATOR=heads-eg3d for heads that turn)
 # make test       lint, unit tests, examples in the docstrings, notebooks
 # make lab        open the notebooks
 # make doctor     say what this machine can do
@@ -17,13 +18,15 @@ BIN    := $(VENV)/bin
 PHOTO  ?=
 FACE   ?=
 SEED   ?=
+GENERATOR ?=
 OUT    ?= runs/demo
 # A name may hold spaces, quotes and dollars: it goes to the shell as a variable, as it was typed.
 override PHOTO := $(value PHOTO)
 override FACE  := $(value FACE)
 override SEED  := $(value SEED)
 override OUT   := $(value OUT)
-export PHOTO FACE SEED OUT
+override GENERATOR := $(value GENERATOR)
+export PHOTO FACE SEED OUT GENERATOR
 
 # Training allocates and frees the same large blocks at every step. By default glibc returns each to the
 # system and maps it anew (millions of page faults); kept instead, a step runs more than twice as fast for
@@ -36,8 +39,9 @@ export MALLOC_TRIM_THRESHOLD_ := -1
 LOCK  := $(wildcard requirements/lock-*.txt)
 KEY   := $(shell sed '/^\[tool\.ruff\]/,$$d' pyproject.toml | cat - $(LOCK) | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(KEY)
-# The portrait in data/ is used unless a photo or a seed is named.
-WHO   := $(if $(PHOTO),--photo="$$PHOTO",$(if $(SEED),--person="$$SEED")) $(if $(FACE),--face="$$FACE")
+# The portrait in data/ is used unless a photo or a seed is named, and the usual generator unless another is.
+WHO   := $(if $(PHOTO),--photo="$$PHOTO",$(if $(SEED),--person="$$SEED")) $(if $(FACE),--face="$$FACE") \
+         $(if $(GENERATOR),--generator="$$GENERATOR")
 
 # Tests on several cores at once, see conftest.py; `make test PARALLEL="-n 0"` takes one after another.
 PARALLEL ?= -n auto

@@ -34,32 +34,15 @@ from torch import Tensor
 
 from guide_lib.files import written_whole
 from guide_lib.generators.cameras import intrinsics, pixel_rays
-from guide_lib.generators.eg3d import EG3D, EG3DConfig, look_up
-from guide_lib.generators.volume import Jitter, Sampling
+from guide_lib.generators.eg3d import EG3D, look_up
+from guide_lib.generators.heads_eg3d import FILE, HEADS
+from guide_lib.generators.volume import Jitter
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 
-HEADS = EG3DConfig(
-    z_dim=64,
-    w_dim=128,
-    mapping_layers=3,
-    plane_size=64,
-    plane_channels=16,
-    channel_base=2048,
-    channel_max=128,
-    decoder_width=32,
-    render_size=64,
-    enlarge_from=64,
-    enlarge_widths=(32,),
-    sampling=Sampling(near=2.3, far=3.1, coarse=16, fine=16),
-    box_warp=0.8,
-    pivot=(0.0, 0.0, 0.0),
-    camera_scale=0.0,
-    axis_slip=False,
-)
 HELD_OUT = 16  # the first people are never trained on
 DENSITY = 40.0  # the decoder's density is this many times its last layer's output while surfaces are learned
 STEP = 0.02  # the stretch of a ray that should be opaque inside a head, scene units
-PIXELS = {"skin": 520, "features": 520, "empty": 130, "edge": 150}  # of a person and step
+PIXELS = {"skin": 520, "features": 520, "empty": 360, "edge": 200}  # of a person and step
 SAVE_EVERY = 150.0  # seconds
 
 
@@ -82,10 +65,12 @@ class Seen:
     def of(cls, z: Tensor, poses: Tensor, image: Tensor, alpha: Tensor, depth: Tensor) -> Seen:
         """From what heads_people.py stored of one person."""
         origins, directions = pixel_rays(poses, intrinsics(HEADS.field_of_view)[None], SIDE)
-        x, y, front = (origins + directions * depth.flatten(1)[..., None] / DEPTH_STEPS).flatten(0, 1).unbind(1)
+        points = (origins + directions * depth.flatten(1)[..., None] / DEPTH_STEPS).flatten(0, 1)
+        x, y, front = points.unbind(1)
         eye = ((x.abs() - 0.066).abs() < 0.045) & ((y - 0.025).abs() < 0.05)
         mouth = (x.abs() < 0.085) & ((y + 0.13).abs() < 0.07)
-        skin, empty = depth.flatten() > 0, alpha.flatten() < 3
+        inside = points.abs().amax(1) < HEADS.box_warp / 2  # a shoulder may reach beyond, where the planes are 0
+        skin, empty = (depth.flatten() > 0) & inside, alpha.flatten() < 3
         near = F.max_pool2d(alpha[:, None].float(), 9, stride=1, padding=4).flatten() > 20
         masks = {"skin": skin, "features": skin & (front > 0.12) & (eye | mouth), "empty": empty, "edge": empty & near}
         places = {name: mask.nonzero()[:, 0].int() for name, mask in masks.items()}
@@ -154,7 +139,9 @@ def surface_points(person: Seen) -> tuple[Tensor, Tensor, Tensor]:
     points = [origins + directions * (depth + step)[:, None] for step in steps]
     empty = torch.cat([person.pick(name, PIXELS[name]) for name in ("empty", "edge")])
     origins, directions = (part.repeat(2, 1) for part in person.rays(empty))
-    points.append(origins + directions * (near + 0.1 + 0.65 * torch.rand(len(origins), 1)))
+    # as far as rendering may look: a coarse sample moves on by up to a step, beyond the last one, too
+    length = (HEADS.sampling.far - near) * HEADS.sampling.coarse / (HEADS.sampling.coarse - 1)
+    points.append(origins + directions * (near + length * torch.rand(len(origins), 1)))
     occupancy = torch.cat([torch.full((n,), -1.0), torch.ones(n), torch.zeros(2 * n + 2 * len(empty))])
     return torch.cat(points), occupancy, person.image.permute(0, 2, 3, 1).flatten(0, 2)[pixels] / 255
 
@@ -400,7 +387,7 @@ def export(folder: Path) -> None:
     generator.backbone.mapping.w_avg.copy_(ws.mean(0))
     steps = torch.load(folder / f"{last}.pt", weights_only=True)["step"]
     state = {name: tensor.half().contiguous() for name, tensor in generator.state_dict().items()}
-    target = folder / "heads-eg3d.safetensors"
+    target = folder / FILE
     save_file(state, target, metadata={"stage": last, "steps": str(steps)})
     print(target, target.stat().st_size, "bytes")
 

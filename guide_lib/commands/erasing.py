@@ -35,9 +35,12 @@ QUICKEST = " (default: refine where an encoder ships, else optimise)"
 def unlearn(args: argparse.Namespace) -> None:
     """Unlearn one face end to end and write a folder with the picture, the numbers and the weights."""
     from guide_lib.experiment import portrait, run_folder
+    from guide_lib.generators.heads_eg3d import NAME, PERSON
     from guide_lib.perception.photos import load_face
 
     settings = _settings(args)
+    if args.generator == NAME and not args.photo and args.person is None:
+        args.person = PERSON
     photos = None if args.person is not None else args.photo or [portrait()]
     if args.method == "guide" and photos and len(photos) > 1:
         raise GuideError("GUIDE learns from one picture; name one --photo, or choose --method closed-form or both.")
@@ -104,8 +107,8 @@ def _erase_at_once(session: Session, target: str | None) -> None:
 def unlearn_options(sub: argparse.ArgumentParser) -> None:
     """What `unlearn` takes."""
     who = sub.add_mutually_exclusive_group()
-    who.add_argument("--photo", type=typed_path, action="append", help="the person to erase (default: the bundled "
-                     "portrait); again for each other photo of the same person")  # fmt: skip
+    text = "the person to erase (default: the bundled portrait; of heads-eg3d: somebody whom it draws); again for each "
+    who.add_argument("--photo", type=typed_path, action="append", help=text + "other photo of the same person")
     who.add_argument("--person", type=number(0), metavar="SEED", help="erase the person that this seed draws instead")
     photo_options(sub)
     text = "closed form (milliseconds), the training of the paper, or the one and a short training from there (default)"

@@ -22,7 +22,8 @@ def network_options(sub: argparse.ArgumentParser, out: str) -> None:
     """Which generator, how large, on what device, and where results go."""
     text = "a name, a file that `convert` wrote, or the student.safetensors of a run"
     sub.add_argument("--generator", type=named_or_typed, default="mobilestylegan-ffhq", help=text)
-    sub.add_argument("--resolution", type=int, help="pixels: 128, 256, 512 or 1024 (default 256; EG3D: 512)")
+    text = "pixels: 128, 256, 512 or 1024 (default 256; EG3D: 512; heads-eg3d: 128)"
+    sub.add_argument("--resolution", type=int, help=text)
     sub.add_argument("--device", help="cuda, mps or cpu (default: the best one present)")
     sub.add_argument("--out", type=typed_path, default=Path(out), help=f"folder for the results (default {out})")
 

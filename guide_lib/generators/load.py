@@ -14,10 +14,13 @@ from guide_lib.assets.official import OFFICIAL
 from guide_lib.errors import GuideError
 from guide_lib.generators.base import Generator
 from guide_lib.generators.checkpoints import load_converted, load_official
+from guide_lib.generators.heads_eg3d import NAME as HEADS_EG3D
+from guide_lib.generators.heads_eg3d import load_heads_eg3d
 from guide_lib.generators.mobile import load_mobilestylegan
 
 LOADERS: dict[str, Callable[..., Generator]] = {
     "mobilestylegan-ffhq": load_mobilestylegan,
+    HEADS_EG3D: load_heads_eg3d,
     **{name: functools.partial(load_official, name) for name, file in OFFICIAL.items() if file.kind == "generator"},
 }
 
@@ -37,7 +40,7 @@ def load_generator(
     >>> load_generator("mobilestylegan")
     Traceback (most recent call last):
     guide_lib.errors.GuideError: There is no generator 'mobilestylegan'; did you mean 'mobilestylegan-ffhq'?
-    Known: mobilestylegan-ffhq, eg3d-ffhq-512.
+    Known: mobilestylegan-ffhq, heads-eg3d, eg3d-ffhq-512.
     """
     name, size = os.fspath(name), {} if resolution is None else {"resolution": resolution}
     generator = LOADERS[name](**size) if name in LOADERS else _from_file(name, resolution)

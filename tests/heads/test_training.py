@@ -81,10 +81,20 @@ def test_surface_points_lie_where_they_say(training, photographed):
     assert on.min() > -0.0061 and on.max() < 0.0081 and behind.min() > 0.0079 and behind.max() < 0.031
     assert before.max() < -0.0119 and far_before.max() < -0.0499
     assert (occupancy[4 * n :] == 0).all() and len(colours) == n
+    everywhere = torch.cdist(points[4 * n :], person.poses[:, :3, 3])  # all that rays may meet, and a step further
+    assert everywhere.min() < 2.32 and everywhere.max() > 3.12
     picked = person.image[
         pixels // training.SIDE**2, :, pixels % training.SIDE**2 // training.SIDE, pixels % training.SIDE
     ]
     assert torch.equal(colours, picked / 255)
+
+
+def test_a_surface_outside_of_the_planes_is_not_taught(training, photographed):
+    one = people_of(training, photographed[1]).all[1]
+    depth = one.depth.view(len(one.poses), training.SIDE, training.SIDE)
+    assert len(one.places["skin"])
+    too_near = torch.where(depth > 0, int(1.9 * training.DEPTH_STEPS), 0)
+    assert not len(training.Seen.of(one.z, one.poses, one.image, one.alpha, too_near).places["skin"])
 
 
 def test_features_are_at_eyes_and_mouth(training, photographed):

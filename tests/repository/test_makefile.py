@@ -36,7 +36,8 @@ def make(tmp_path: Path):
 
     def run(*variables: str, **environment: str) -> list[str]:
         command = ["make", "-s", "-f", str(ROOT / "Makefile"), "demo", f"BIN={stub.parent}", "STAMP=", *variables]
-        kept = {name: value for name, value in os.environ.items() if name not in ("PHOTO", "SEED", "FACE", "OUT")}
+        taken = ("PHOTO", "SEED", "FACE", "OUT", "GENERATOR")
+        kept = {name: value for name, value in os.environ.items() if name not in taken}
         done = subprocess.run(
             command, cwd=tmp_path, env=kept | environment, capture_output=True, text=True, check=True, encoding="utf-8"
         )
@@ -63,6 +64,7 @@ def test_a_seed_the_portrait_and_the_usual_folder(make):
     assert make("SEED=7") == [*usual, "--person=7", "--out=runs/demo"]
     assert make("SEED=0", "OUT=x y") == [*usual, "--person=0", "--out=x y"]
     assert make("PHOTO=me.jpg", "SEED=7") == [*usual, "--photo=me.jpg", "--out=runs/demo"]
+    assert make("GENERATOR=heads-eg3d") == [*usual, "--generator=heads-eg3d", "--out=runs/demo"]
 
 
 def test_all_tests_run_on_several_cores_but_those_that_want_to_be_alone():

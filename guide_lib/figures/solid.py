@@ -1,0 +1,122 @@
+"""Heads as things in space: a mesh with colours, a depth picture, and a film of the camera going around.
+
+>>> frames = [to_pil(generator.picture(w_u, view)) for view in around(count=3)]
+>>> film_bytes(frames)[8:12]                               # WebP: browsers play it in place
+b'WEBP'
+
+A radiance field has no surface. Where its density lets half of the light through in a hundredth of its box, a mesh is
+drawn around it (marching cubes: Lorensen and Cline 1987).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from guide_lib.errors import GuideError
+from guide_lib.figures.plots import to_pil
+from guide_lib.files import written_whole
+from guide_lib.generators.base import View
+from guide_lib.generators.eg3d import EG3D, look_up
+
+HALVED = 0.01  # of the box: what halves the light there is matter
+POINTS = 1 << 17  # of the field that are asked at a time: bounds the memory
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Coloured triangles. vertices: [V, 3], scene units. faces: [F, 3], counter-clockwise as seen from outside.
+
+    colours: [V, 3], RGB in 0 to 255.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write a binary PLY file, which Blender, MeshLab and most viewers open."""
+        corners = np.empty(len(self.vertices), [("place", "<f4", 3), ("colour", "u1", 3)])
+        corners["place"], corners["colour"] = self.vertices, self.colours
+        triangles = np.empty(len(self.faces), [("count", "u1"), ("corners", "<i4", 3)])
+        triangles["count"], triangles["corners"] = 3, self.faces
+        header = [
+            *("ply", "format binary_little_endian 1.0", f"element vertex {len(corners)}"),
+            *(f"property float {axis}" for axis in "xyz"),
+            *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
+            *(f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""),
+        ]
+        with written_whole(path) as partial:
+            partial.write_bytes("\n".join(header).encode() + corners.tobytes() + triangles.tobytes())
+
+
+@torch.no_grad()
+def mesh_of(generator: EG3D, ws: Tensor, side: int = 128) -> Mesh:
+    """The largest connected surface in the field of ws [1, rows, w_dim]; side: points of the grid along an edge.
+
+    Raises:
+        GuideError: scikit-image is not installed, or there is no matter in the field.
+    """
+    try:
+        from skimage.measure import label, marching_cubes
+    except ImportError as error:
+        raise GuideError("Meshes are made by scikit-image; install it with pip install scikit-image.") from error
+    box, planes = generator.config.box_warp, generator.planes(ws)
+    edge = torch.linspace(-box / 2, box / 2, side)
+    grid = torch.stack(torch.meshgrid(edge, edge, edge, indexing="ij"), dim=-1).view(-1, 3)
+    strength = F.softplus(_field(generator, planes, grid)[:, 0] - 1).view(side, side, side).numpy()
+    level = math.log(2) / (HALVED * box)
+    parts = label(strength > level)
+    if not parts.any():
+        raise GuideError("There is nothing solid in this field; choose a generator that was trained.")
+    head = parts == 1 + np.bincount(parts.flat)[1:].argmax()
+    # A surface needs an outside, and the rest of what is solid is none of the head.
+    strength = np.pad(np.where(head | (parts == 0), strength, 0), 1)
+    vertices, faces, _, _ = marching_cubes(strength, level, gradient_direction="ascent")
+    places = (vertices - 1) / (side - 1) * box - box / 2
+    colours = _field(generator, planes, torch.from_numpy(places).float())[:, 1:4].clamp(0, 1)
+    return Mesh(places.astype(np.float32), faces.astype(np.int32), (255 * colours + 0.5).byte().numpy())
+
+
+def _field(generator: EG3D, planes: Tensor, points: Tensor) -> Tensor:
+    """Density, before its softplus, and colours at points [M, 3]: [M, 1 + C], on the CPU."""
+    found = []
+    for some in points.split(POINTS):
+        looked_up = look_up(planes, some[None].to(planes), generator.config.box_warp, generator.config.axis_slip)
+        density, colours = generator.decoder(looked_up)
+        found.append(torch.cat([density, colours[0]]).T.cpu())
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def depth_picture(generator: EG3D, ws: Tensor, view: View | None = None) -> Image.Image:
+    """How far away each ray of a view of ws [1, rows, w_dim] meets matter: what is near is bright."""
+    depth = generator.render(generator.planes(ws), *generator.camera(view or View()))[1][0]
+    sampling = generator.config.sampling
+    return to_pil((1 - 2 * (depth - sampling.near) / (sampling.far - sampling.near)).expand(3, -1, -1))
+
+
+def around(yaw: float = 35.0, count: int = 24) -> list[View]:
+    """Cameras that swing once from the left to the right and back, slowly where they turn; yaw: how far, degrees.
+
+    >>> [round(view.yaw) for view in around(30, 4)]
+    [0, 30, 0, -30]
+    """
+    return [View(yaw * math.sin(2 * math.pi * step / count)) for step in range(count)]
+
+
+def film_bytes(frames: Sequence[Image.Image], seconds: float = 2.4) -> bytes:
+    """Frames of one size as an animated WebP that starts again for ever; seconds: of one round."""
+    file = io.BytesIO()
+    each = round(1000 * seconds / len(frames))
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=each, loop=0, quality=80)
+    return file.getvalue()

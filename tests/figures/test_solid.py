@@ -1,0 +1,94 @@
+"""Meshes, depth pictures and films of a field whose surface is known: a ball."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from guide_lib.errors import GuideError
+from guide_lib.figures import solid
+from guide_lib.figures.solid import Mesh, around, depth_picture, film_bytes, mesh_of
+from guide_lib.generators import View
+from guide_lib.generators.eg3d import EG3D, EG3DConfig
+from guide_lib.generators.volume import Sampling
+
+RADIUS = 0.2
+
+
+@pytest.fixture
+def ball(monkeypatch):
+    """A network whose field is a red ball of `RADIUS` around the origin, and a speck beside it."""
+    config = EG3DConfig(
+        z_dim=8, w_dim=8, plane_size=16, plane_channels=4, channel_max=8, render_size=24, enlarge_from=24,
+        enlarge_widths=(4,), pivot=(0.0, 0.0, 0.0), sampling=Sampling(near=2.3, far=3.1, coarse=32, fine=32),
+    )  # fmt: skip
+    generator = EG3D.random(config, torch.Generator().manual_seed(0))
+
+    def look_up(planes, points, *_):
+        return points.mT
+
+    class Field(torch.nn.Module):
+        def forward(self, points):
+            away = torch.minimum(points.norm(dim=1) - RADIUS, (points - 0.4).norm(dim=1) - 0.05)
+            colours = torch.zeros(len(points), 4, points.shape[2])
+            colours[:, 0] = 1
+            return -4000 * away + 70, colours  # ln 2 / 0.01 = 69 at the surface
+
+    for module in (solid, sys.modules[EG3D.__module__]):
+        monkeypatch.setattr(module, "look_up", look_up)
+    generator.decoder = Field()
+    return generator
+
+
+def test_the_mesh_of_a_ball_is_a_ball_and_the_speck_is_left_out(ball):
+    mesh = mesh_of(ball, ball.w_avg, side=48)
+    away = np.linalg.norm(mesh.vertices, axis=1)
+    assert np.abs(away - RADIUS).max() < 0.01
+    assert (mesh.colours == [255, 0, 0]).all()
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    volume = (np.cross(a, b) * c).sum() / 6  # positive only if the triangles look outward
+    assert volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
+
+
+def test_a_mesh_is_written_as_viewers_expect_it(tmp_path):
+    Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.full((3, 3), 7, np.uint8)).save(
+        tmp_path / "one.ply"
+    )
+    header, _, body = (tmp_path / "one.ply").read_bytes().partition(b"end_header\n")
+    assert header.decode().splitlines()[:3] == ["ply", "format binary_little_endian 1.0", "element vertex 3"]
+    assert "element face 1" in header.decode()
+    assert len(body) == 3 * (12 + 3) + 1 + 12
+    assert np.frombuffer(body[:12], "<f4").tolist() == [1, 0, 0] and list(body[12:15]) == [7, 7, 7]
+    assert body[45] == 3 and np.frombuffer(body[46:], "<i4").tolist() == [0, 1, 2]
+
+
+def test_an_empty_field_has_no_mesh(ball):
+    ball.decoder.forward = lambda points: (-100 + 0 * points[:, 0], points)
+    with pytest.raises(GuideError, match="nothing solid"):
+        mesh_of(ball, ball.w_avg, side=8)
+
+
+def test_without_scikit_image_a_sentence_says_what_to_do(ball, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.measure", None)
+    with pytest.raises(GuideError, match="pip install scikit-image"):
+        mesh_of(ball, ball.w_avg)
+
+
+def test_the_nearest_point_of_a_ball_is_its_brightest(ball):
+    grey = np.asarray(depth_picture(ball, ball.w_avg, View(yaw=10)))[..., 0].astype(int)
+    assert grey[12, 12] == grey.max() and grey[12, 12] > grey[12, 4] > grey[0, 0]
+    assert grey[12, 12] == pytest.approx(255 * (1 - (2.7 - RADIUS - 2.3) / 0.8), abs=4)
+
+
+def test_a_film_keeps_every_frame_and_its_time():
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue", "white")]
+    with Image.open(io.BytesIO(film_bytes(frames, seconds=1.0))) as film:
+        assert film.n_frames == 4 and film.info["loop"] == 0
+        film.seek(1)
+        film.load()
+        assert film.info["duration"] == 250
+    yaws = [view.yaw for view in around(20, 12)]
+    assert max(yaws) == pytest.approx(20) and sum(yaws) == pytest.approx(0, abs=1e-9)
