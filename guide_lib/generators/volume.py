@@ -36,6 +36,7 @@ class Sampling:
 
     near, far: depths along the ray between which the coarse samples lie, in scene units. coarse, fine: how many
     samples. rays_at_once: bounds the memory of one pass, not the result; None leaves it to the device.
+    recompute: compute samples again for the way back instead of keeping them, which bounds the memory of a training.
 
     >>> Sampling().pass_size(torch.zeros(1, 4096, 3))
     1024
