@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from guide_lib.closed_form import ForgetList, coordinates_of, fibre_metric, population_moment
 from guide_lib.evaluation.bench import Bench
 from guide_lib.evaluation.claims import add_shards, claim_folder, left_out
 from guide_lib.evaluation.measuring import Measures, measured
@@ -133,6 +134,11 @@ def unlearn_by(
     started = time.perf_counter()
     settings = METHODS[method].prepare(session, settings)
     row = {"target_seconds": time.perf_counter() - started}
+    if METHODS[method].fibre:
+        networks, population = session.networks, population_moment(session.generator)
+        coordinates = coordinates_of(networks.generator, networks.embedder, population)
+        metric = fibre_metric(population, coordinates)
+        session.lists.append(ForgetList(session.generator, metric))  # the first list keeps its own
     if METHODS[method].at_once:
         _ = session.lists[-1].metric  # once for everybody, so nobody's seconds
     started = time.perf_counter()

@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from guide_lib.attacks import TUNERS, Found, Line, Relearning, strangers_of
+from guide_lib.closed_form import IdentityCoordinates
 from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, STRANGERS
 from guide_lib.experiment import Person
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
-from guide_lib.metrics.identity import ACCEPTANCE
+from guide_lib.metrics.identity import ACCEPTANCE, identity_similarity, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.session import Session
+
+FIBRE, FIBRE_SEED, FIBRE_TRUNCATION = 16, 99, 0.7  # whose hair, light and pose the person is given
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Measures:
     directions: name -> [w_dim], for views of a flat generator; None leaves those out (one with cameras has its own).
     inception, pairs: FID_pre and KID on so many pairs (0: none). real: features [N, 2048] of real pictures for
     dFID_real. attacks: whether to attack each student. relearning: of the attacks, tuning by Adam alone. second:
-    another judge, and from which cosine it accepts.
+    another judge, and from which cosine it accepts. coordinates: of identity, to look at the person's fibre in.
     """
 
     directions: Mapping[str, Tensor] | None = None
@@ -38,6 +42,7 @@ class Measures:
     attacks: bool = False
     relearning: bool = False
     second: tuple[Embedder, float] | None = None
+    coordinates: IdentityCoordinates | None = None
 
 
 def measured(session: Session, person: Person, measures: Measures) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def measured(session: Session, person: Person, measures: Measures) -> dict[str, 
     row: dict[str, Any] = session.measure().as_dict()
     row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
     row["clean"] = float(row["weave"] <= row["weave_own"])
-    for part in (_views, _second, _distribution, _attacks):
+    for part in (_views, _on_the_fibre, _second, _distribution, _attacks):
         row |= part(session, measures)
     row["became"] = session.networks.judge.embed_faces(session.draw())[0][0].tolist()
     return row
@@ -71,6 +76,21 @@ def _views(session: Session, measures: Measures) -> dict[str, Any]:
         measure_forgetting(session.student, generator, person.w_u, measures.directions, judge, person.others)
     )
     return {"id_views": found.pop("id"), "undetected_views": found.pop("undetected")} | found
+
+
+def _on_the_fibre(session: Session, measures: Measures) -> dict[str, Any]:
+    """What the judge says of pictures that share the person's identity coordinates alone with w_u, and said before."""
+    if measures.coordinates is None:
+        return {}
+    generator, person, judge = session.generator, session.person, session.networks.judge
+    others = generator.sample(FIBRE, torch.Generator().manual_seed(FIBRE_SEED), FIBRE_TRUNCATION)
+    fibre = measures.coordinates.fibre(person.w_u, others, generator.w_avg)
+    own, row = render(generator, person.w_u).expand(FIBRE, -1, -1, -1), {}
+    for suffix, network in (("", session.student), ("_control", generator)):
+        cosine = identity_similarity(judge, own, render(network, fibre))[0]
+        row[f"id_fibre{suffix}"] = cosine.mean().item()
+        row[f"accepted_fibre{suffix}"] = (cosine >= ACCEPTANCE).float().mean().item()
+    return row
 
 
 def _second(session: Session, measures: Measures) -> dict[str, Any]:

@@ -39,13 +39,15 @@ class Method:
 
     target: "ufo", "average", "self" (w_t = w_u), or None for the natural one of a latent or a photo. d: UFO's distance.
     changes: to the settings of the run, by name. robust: to those of rounds of a search and a training on what it found
-    (`guide_lib.robust`), None for one training. at_once: in closed form, first. trained: by training, then.
+    (`guide_lib.robust`), None for one training. at_once: in closed form, first. fibre: that in the metric in which all
+    of the person's fibre goes (`guide_lib.closed_form.fibre`). trained: by training, then.
     """
 
     target: str | None = "ufo"
     d: float = 30.0
     changes: dict[str, Any] = field(default_factory=dict)
     at_once: bool = False
+    fibre: bool = False
     trained: bool = True
     robust: dict[str, Any] | None = None
 
@@ -85,6 +87,7 @@ METHODS: dict[str, Method] = {
     "closed form": Method(None, at_once=True, trained=False),
     "closed form to the mean": Method("average", at_once=True, trained=False),
     "closed form to UFO": Method("ufo", at_once=True, trained=False),
+    "closed form of the fibre": Method(None, at_once=True, fibre=True, trained=False),
     # The person has arrived, so nothing walks; what is left is the neighbourhood.
     "closed form then GUIDE": Method(None, changes={"steps": 30, "walk": 0.0}, at_once=True),
     "for good": Method(None, changes=ROUND, at_once=True, robust={}),

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny import AnySize, TinyGenerator, TinyPerceptual
 
 from guide_lib.__main__ import main
+from guide_lib.closed_form import identity_coordinates
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import comparison
 from guide_lib.evaluation.comparison import evaluate_people, unlearn_by
@@ -40,6 +41,17 @@ def run(folder, people=2, methods=("GUIDE", "baseline"), measures=FULL, settings
     return evaluate_people(NETWORKS, scenario, list(methods), settings, folder, people, measures)
 
 
+def test_the_eraser_of_the_fibre_leaves_less_of_it_and_the_next_method_its_own_metric(tmp_path):
+    coordinates = identity_coordinates(NETWORKS.generator, NETWORKS.embedder, torch.eye(6).double(), 2, probes=40)
+    methods = ("closed form of the fibre", "closed form")
+    together = run(tmp_path / "both", methods=methods, measures=Measures(coordinates=coordinates))
+    alone = run(tmp_path / "one", methods=methods[1:], measures=Measures(coordinates=coordinates))
+    assert [row["id_fibre"] for row in together if row["method"] == methods[1]] == [row["id_fibre"] for row in alone]
+    assert together[0]["id_fibre"] != together[1]["id_fibre"]
+    assert together[0]["id_fibre_control"] == together[1]["id_fibre_control"]
+    assert together[0]["accepted_fibre"] in [k / 16 for k in range(17)]
+
+
 def test_a_row_has_every_measure_and_its_cost(tmp_path):
     rows = run(tmp_path, people=1)
     assert [(row["scenario"], row["method"], row["person"]) for row in rows] == [
@@ -47,8 +59,8 @@ def test_a_row_has_every_measure_and_its_cost(tmp_path):
         ("random", "baseline", "0"),
     ]
     for row in rows:
-        second = {key for key in METRICS if key.endswith("_second")}
-        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "score", "collapse"} | second
+        asked_for = {key for key in METRICS if key.endswith("_second") or "_fibre" in key}
+        assert METRICS.keys() - row.keys() == {"judge", "lpips", "retention_lowest", "score", "collapse"} | asked_for
         assert all(row[key] is None or METRICS[key].holds(row[key]) for key in METRICS.keys() & row)
         assert [key for key in METRICS.keys() & row if row[key] is None] in ([], ["relearn_lead"])  # no equal start
         assert row["reinverted_w_steps"] == 320 and row["relearn_seconds_control"] >= 0 and row["seconds"] > 0

@@ -71,6 +71,14 @@ def test_the_searched_erasures_are_the_stored_ones(tmp_path):
     assert all(table.strip() in page(RESULTS_PAGE) for table in text.split("\n\n"))
 
 
+def test_what_is_left_of_a_fibre_is_what_is_stored(tmp_path, monkeypatch):
+    fibre = recipe("fibre")
+    monkeypatch.setattr(fibre, "TABLE", tmp_path / "fibre.md")
+    text = fibre.tables()
+    assert text == (RESULTS / "fibre.md").read_text(encoding="utf-8")
+    assert all(table.strip() in page(RESULTS_PAGE) for table in text.split("\n\n"))
+
+
 def test_the_photos_that_the_judge_still_accepts_are_counted():
     photos = recipe("evaluation").PHOTOS - 1  # of each person besides the erased one
     still = {
