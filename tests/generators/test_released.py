@@ -135,7 +135,7 @@ def test_eg3d_is_compared_by_vgg_and_flat_generators_by_alexnet(monkeypatch):
     for generator in (small(), TinyGenerator()):
         monkeypatch.setattr(experiment, "load_generator", lambda *_, generator=generator: generator)
         for loader in ("load_embedder", "load_judge"):
-            monkeypatch.setattr(experiment, loader, lambda *_: None)
+            monkeypatch.setattr(experiment, loader, lambda *_, **__: None)
         experiment.load_networks()
     assert nets == ["vgg", "alex"]
 
