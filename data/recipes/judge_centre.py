@@ -1,7 +1,7 @@
-"""Write data/judge-dlib-centre.safetensors: the judge's mean unit embedding over 1,024 generated faces.
+"""Write data/*-centre.safetensors: the judge's mean unit embedding over faces that a generator draws.
 
     python data/recipes/judge_centre.py                                             # a few minutes on two CPU cores
-    python data/recipes/judge_centre.py --generator heads-eg3d --count 256          # writes heads-eg3d-centre
+    python data/recipes/judge_centre.py --generator heads-eg3d --count 128          # writes heads-eg3d-centre
 
 Strangers have a cosine of about 0.86 in the raw embeddings, because all of them point roughly one way. That
 way is what is measured here: faces at 256 px (heads-eg3d: at its own), truncation 1, seed 1024, cut out by the
