@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from guide_lib.assets import shipped
+from guide_lib.closed_form.metric import weighted_metric
 from guide_lib.generators import Generator
 from guide_lib.perception.identity import Embedder
 
@@ -71,8 +72,7 @@ def identity_coordinates(
         probe = torch.randn(embedding.shape, generator=rng).to(embedding)
         gradient = torch.autograd.grad((embedding * probe).sum(), w)[0][:, 0].cpu().double()
         total += gradient.T @ gradient / probes
-    floor = FLOOR * population.diagonal().mean() * torch.eye(len(population), dtype=population.dtype)
-    root = torch.linalg.cholesky(population + floor)
+    root = torch.linalg.cholesky(weighted_metric(population, FLOOR))
     values, vectors = torch.linalg.eigh(root.T @ total @ root)
     vectors = vectors.flip(1)[:, :count]
     readers = torch.linalg.solve_triangular(root.T, vectors, upper=True).T
@@ -102,6 +102,5 @@ def fibre_metric(population: Tensor, coordinates: IdentityCoordinates, weight: f
     >>> [round(erase(w_u, w_t, mean, metric).coefficients(fibre, mean).std().item(), 1) for metric in metrics]
     [0.3, 0.1]
     """
-    floor = FLOOR * population.diagonal().mean() * torch.eye(len(population), dtype=population.dtype)
-    within = population + floor - coordinates.moves.T @ coordinates.moves
-    return population + floor + weight * within
+    usual = weighted_metric(population, FLOOR)
+    return usual + weight * (usual - coordinates.moves.T @ coordinates.moves)
