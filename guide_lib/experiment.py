@@ -27,10 +27,8 @@ from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
 from guide_lib.figures.plots import LossPoint
 from guide_lib.generators import Generator, load_generator
-from guide_lib.generators.eg3d import EG3D
-from guide_lib.generators.heads_eg3d import CENTRE as HEADS_CENTRE
-from guide_lib.generators.heads_eg3d import HeadsEG3D
-from guide_lib.perception.identity import CENTRE, Embedder, load_embedder, load_judge
+from guide_lib.metrics.thresholds import acceptance_of
+from guide_lib.perception.identity import Embedder, load_embedder, load_judge
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 from guide_lib.runtime import ran_out_of_memory
 from guide_lib.unlearning import Step
@@ -51,6 +49,11 @@ class Networks:
     perceptual: LPIPS
     embedder: Embedder
     judge: Embedder
+
+    @property
+    def acceptance(self) -> float:
+        """The cosine from which on the judge takes two of the generator's faces for one person."""
+        return acceptance_of(self.generator.faces)
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,15 @@ def load_networks(
 ) -> Networks:
     """Fetch (once) and load the generator, LPIPS, the loss's embedder, the judge.
 
-    LPIPS is VGG-16's for EG3D, as in the paper; for all others, and the small heads-eg3d, AlexNet's, which is quicker.
-    The judge is centred on faces that such a generator draws.
+    Which LPIPS, and on what faces the judge is centred, the generator says: VGG-16's is for the paper's EG3D, AlexNet's
+    for all others, because it is quicker.
     """
     generator = load_generator(name, resolution, device)
-    heads = isinstance(generator, HeadsEG3D)
     return Networks(
         generator,
-        load_lpips("vgg" if isinstance(generator, EG3D) and not heads else "alex", device),
+        load_lpips(generator.perceptual, device),
         load_embedder(embedder, device),
-        load_judge(judge, device, centre=HEADS_CENTRE if heads else CENTRE),
+        load_judge(judge, device, faces=generator.faces),
     )
 
 

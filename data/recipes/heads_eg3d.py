@@ -11,6 +11,9 @@ of it nothing, behind it matter; along a ray of the background there is nothing 
 volume rendering would need a hundred for, first on planes of 32 px (the blocks of higher resolutions rest), then on
 all. `enlarge` teaches the super-resolution on what that field renders, by L1, more of it at eyes and mouth, and LPIPS;
 `pictures` teaches everything so.
+What z means is not all as simple as a wider nose: the kind of hair is the largest of eight sums. A few thousand people
+do not teach such a rule; but names are free of pictures. So beside the two stages that train the mapping, thousands of
+z that nobody photographed must give w from which a linear layer, which is not kept, reads what `describe` says of them.
 Every stage saves itself each few minutes, goes on where it was stopped, takes up new people as they come, and starts
 from the stage before.
 """
@@ -30,13 +33,14 @@ import torch
 import torch.nn.functional as F
 from heads_people import DEPTH_STEPS, SIDE
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from guide_lib.files import written_whole
 from guide_lib.generators.cameras import intrinsics, pixel_rays
 from guide_lib.generators.eg3d import EG3D, look_up
 from guide_lib.generators.heads_eg3d import FILE, HEADS
 from guide_lib.generators.volume import Jitter
+from guide_lib.heads.person import BROWS, HAIR_STYLES, NUMBERS, Person, describe
 from guide_lib.perception.perceptual import LPIPS, load_lpips
 
 HELD_OUT = 16  # the first people are never trained on
@@ -44,6 +48,8 @@ DENSITY = 40.0  # the decoder's density is this many times its last layer's outp
 STEP = 0.02  # the stretch of a ray that should be opaque inside a head, scene units
 PIXELS = {"skin": 520, "features": 520, "empty": 360, "edge": 200}  # of a person and step
 SAVE_EVERY = 150.0  # seconds
+NAMED, NAMED_AT_ONCE = 1 << 15, 256  # people of whom no picture is needed, in all and of a step
+KEPT_APART = torch.tensor([len(HAIR_STYLES), len(BROWS)]).cumsum(0)  # where the numbers begin in what is said
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,10 @@ class People:
                 depth = torch.from_numpy(chunk["depth"].astype(np.int32))
             self.all += [Seen.of(*one) for one in zip(*parts, depth, strict=True)]
 
+    def photographed(self) -> Tensor:
+        """z [N, 64] of those who may be drawn."""
+        return torch.stack([person.z for person in self.all[HELD_OUT:]])
+
     def draw(self, count: int) -> list[Seen]:
         return [self.all[i] for i in torch.randint(HELD_OUT, len(self.all), (count,)).tolist()]
 
@@ -163,7 +173,52 @@ def surface_losses(generator: EG3D, planes: Tensor, people: list[Seen], scale: f
 
 
 Compute = Callable[[], dict[str, Tensor]]
-SURFACE_WEIGHTS = {"colour": 4.0, "matter": 0.5, "empty": 0.5}
+SURFACE_WEIGHTS = {"colour": 4.0, "matter": 0.5, "empty": 0.5, "names": 0.1}
+
+
+def said(person: Person) -> list[float]:
+    """The places of hair and brows in their lists, and the numbers that z does not hold as they are."""
+    long = person.hair in ("long01", "ponytail01")
+    numbers = [person.gender, person.age, person.iris, person.beard, person.smile, person.cut if long else 0.0]
+    choices = [HAIR_STYLES.index(person.hair), BROWS.index(person.brow)]
+    return [*map(float, choices), *numbers, *person.hair_colour**0.5, *person.ancestry]
+
+
+class Names:
+    """People without pictures, and a linear layer that reads from w what is said of them."""
+
+    def __init__(self, generator: EG3D, photographed: Tensor) -> None:
+        """photographed: z [N, 64] of people with pictures, whose w the network has learned to draw."""
+        z = np.concatenate(
+            [photographed.double().numpy(), np.random.default_rng(2030).standard_normal((NAMED, NUMBERS))]
+        )
+        told = torch.tensor([said(describe(one)) for one in z], dtype=torch.float32)
+        self.z, self.choices, numbers = torch.from_numpy(z).float(), told[:, :2].long(), told[:, 2:]
+        self.numbers = (numbers - numbers.mean(0)) / numbers.std(0)
+        self.reader = nn.Linear(HEADS.w_dim, int(KEPT_APART[-1]) + self.numbers.shape[1])
+        self.optimizer = torch.optim.Adam(self.reader.parameters(), 5e-3)
+        for _ in range(400):  # so that w changes for the others first, until it says what it says of these
+            which = torch.randint(len(photographed), (NAMED_AT_ONCE,))
+            self.follow(generator.mapping(self.z[which])[:, 0].detach(), which)
+
+    def misread(self, w: Tensor, which: Tensor) -> Tensor:
+        """How wrong the reader is about some, by their w [B, w_dim]."""
+        hair, brow, numbers = self.reader(w).tensor_split(KEPT_APART, dim=1)
+        wrong = F.cross_entropy(hair, self.choices[which, 0]) + F.cross_entropy(brow, self.choices[which, 1])
+        return wrong + F.mse_loss(numbers, self.numbers[which])
+
+    def follow(self, w: Tensor, which: Tensor) -> None:
+        """One step of the reader alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.misread(w, which).backward()
+        self.optimizer.step()
+
+    def loss(self, generator: EG3D) -> Tensor:
+        """For the mapping; the reader keeps up with it."""
+        which = torch.randint(len(self.z), (NAMED_AT_ONCE,))
+        w = generator.mapping(self.z[which])[:, 0]
+        self.follow(w.detach(), which)
+        return self.misread(w, which)
 
 
 @dataclass(frozen=True)
@@ -327,11 +382,13 @@ def run(training: Training, people: People, steps: int, losses: dict[str, float]
 def surface(people: People, folder: Path, args: argparse.Namespace) -> None:
     before = f"surface-{args.size // 2}" if args.size > 32 else None
     training = Training(folder, f"surface-{args.size}", args.rate, before, args.steps // 2)
+    names = Names(training.generator, people.photographed())
 
     def compute() -> dict[str, Tensor]:
         batch = people.draw(args.batch)
         planes, _ = planes_of(training.generator, torch.stack([p.z for p in batch]), args.size)
-        return surface_losses(training.generator, planes, batch, DENSITY)
+        found = surface_losses(training.generator, planes, batch, DENSITY)
+        return found | {"names": names.loss(training.generator)}
 
     run(training, people, args.steps, SURFACE_WEIGHTS, compute)
 
@@ -358,7 +415,7 @@ def enlarge(people: People, folder: Path, args: argparse.Namespace) -> None:
 def pictures(people: People, folder: Path, args: argparse.Namespace) -> None:
     """Everything learns from pictures, and from surfaces a little."""
     training = Training(folder, "pictures", args.rate, "enlarge", args.steps // 2)
-    lpips = load_lpips("alex")
+    lpips, names = load_lpips("alex"), Names(training.generator, people.photographed())
 
     def compute() -> dict[str, Tensor]:
         batch = people.draw(args.batch)
@@ -366,6 +423,7 @@ def pictures(people: People, folder: Path, args: argparse.Namespace) -> None:
         planes, ws = planes_of(training.generator, torch.stack([p.z for p in batch]), HEADS.plane_size)
         features = render(training.generator, planes, album.poses)
         found = surface_losses(training.generator, planes, batch, 1.0) | {"raw": raw_loss(features, album)}
+        found["names"] = names.loss(training.generator)
         return found | picture_losses(training.generator.superresolution(features, ws), album, lpips)
 
     run(training, people, args.steps, PICTURE_WEIGHTS, compute)

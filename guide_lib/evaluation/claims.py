@@ -15,7 +15,6 @@ from guide_lib.evaluation.protocol import protocol_of
 from guide_lib.evaluation.results import read_rows, row_key
 from guide_lib.experiment import Networks
 from guide_lib.files import append_missing, write_json
-from guide_lib.metrics.identity import ACCEPTANCE
 from guide_lib.unlearning import UnlearningSettings
 
 
@@ -40,7 +39,7 @@ def claim_folder(folder: Path, networks: Networks, settings: UnlearningSettings,
         "pairs": measures.pairs,
         "real": 0 if measures.real is None else len(measures.real),
         "attacks": measures.attacks,
-        "threshold": ACCEPTANCE,
+        "threshold": networks.acceptance,
     }
     _claim(folder, facts)
     write_json(folder / "protocol.json", protocol_of(networks, settings, measures.attacks))

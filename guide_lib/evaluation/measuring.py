@@ -18,7 +18,7 @@ from guide_lib.evaluation.protocol import OTHERS_STEPS, RELEARNING_STEPS, STRANG
 from guide_lib.experiment import Person
 from guide_lib.metrics.distribution import frechet_distance, generated_features, kernel_distance
 from guide_lib.metrics.forgetting import measure_forgetting
-from guide_lib.metrics.identity import ACCEPTANCE, identity_similarity, render
+from guide_lib.metrics.identity import identity_similarity, render
 from guide_lib.perception.identity import Embedder
 from guide_lib.session import Session
 
@@ -57,7 +57,7 @@ def measured(session: Session, person: Person, measures: Measures) -> dict[str, 
     """
     session.person = person
     row: dict[str, Any] = session.measure().as_dict()
-    row["accepted_w_u"] = float(row["id"] >= ACCEPTANCE)
+    row["accepted_w_u"] = float(row["id"] >= session.networks.acceptance)
     row["clean"] = float(row["weave"] <= row["weave_own"])
     for part in (_views, _on_the_fibre, _second, _distribution, _attacks):
         row |= part(session, measures)
@@ -71,10 +71,9 @@ def _views(session: Session, measures: Measures) -> dict[str, Any]:
     flat = len(generator.judging_views()) == 1
     if flat and measures.directions is None:
         return {}
-    judge = session.networks.judge
-    found = asdict(
-        measure_forgetting(session.student, generator, person.w_u, measures.directions, judge, person.others)
-    )
+    judge, threshold = session.networks.judge, session.networks.acceptance
+    networks = session.student, generator, person.w_u
+    found = asdict(measure_forgetting(*networks, measures.directions, judge, person.others, threshold))
     return {"id_views": found.pop("id"), "undetected_views": found.pop("undetected")} | found
 
 
@@ -89,7 +88,7 @@ def _on_the_fibre(session: Session, measures: Measures) -> dict[str, Any]:
     for suffix, network in (("", session.student), ("_control", generator)):
         cosine = identity_similarity(judge, own, render(network, fibre))[0]
         row[f"id_fibre{suffix}"] = cosine.mean().item()
-        row[f"accepted_fibre{suffix}"] = (cosine >= ACCEPTANCE).float().mean().item()
+        row[f"accepted_fibre{suffix}"] = (cosine >= session.networks.acceptance).float().mean().item()
     return row
 
 
@@ -131,7 +130,8 @@ def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
     strangers = strangers_of(session.generator, STRANGERS, session.person.name)
     beside = session.attack("search beside", strangers=strangers)
     for found, line in zip(beside.attack, beside.lines("judge"), strict=True):
-        row |= _searched({"W": "reinverted_w", "W+": "reinverted_w_plus"}[line.space], found, line)
+        name = {"W": "reinverted_w", "W+": "reinverted_w_plus"}[line.space]
+        row |= _searched(name, found, line, session.networks.acceptance)
     untouched = Session(session.networks, session.folder)
     untouched.person = session.person
     row |= _relearnt(session) | _relearnt_otherwise(session)
@@ -144,14 +144,14 @@ def _attacks(session: Session, measures: Measures) -> dict[str, Any]:
     return row | {"fingerprint_beside_rank": beside.rank(0), "fingerprint_beside_seconds": beside.seconds}
 
 
-def _searched(name: str, found: Found, line: Line) -> dict[str, Any]:
+def _searched(name: str, found: Found, line: Line, threshold: float) -> dict[str, Any]:
     """What a search found in one space, beside its controls. name: what its metrics begin with."""
     best = int(found.cosines("judge").argmax())
-    row = {name: line.best, f"{name}_accepted": float(line.best >= ACCEPTANCE), f"{name}_kept": line.kept}
+    row = {name: line.best, f"{name}_accepted": float(line.best >= threshold), f"{name}_kept": line.kept}
     row |= {f"{name}_control": line.untouched, f"{name}_strangers": line.strangers}
     row |= {f"{name}_excess": line.excess, f"{name}_withheld": line.withheld}
     row |= {f"{name}_rarity": found.unlikelihood[best].item() / found.usual}
-    row |= {f"{name}_recoveries": found.recoveries("judge", ACCEPTANCE)}
+    row |= {f"{name}_recoveries": found.recoveries("judge", threshold)}
     return row | {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
 
 

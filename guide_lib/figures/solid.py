@@ -10,6 +10,8 @@ around it (marching cubes: Lorensen and Cline 1987), as far as cameras look: wha
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import math
 from collections.abc import Sequence
@@ -26,11 +28,15 @@ from guide_lib.errors import GuideError
 from guide_lib.figures.plots import to_pil
 from guide_lib.files import written_whole
 from guide_lib.generators.base import View
-from guide_lib.generators.cameras import intrinsics
+from guide_lib.generators.cameras import intrinsics, look_at
 from guide_lib.generators.eg3d import EG3D, look_up
+from guide_lib.heads.raster import FAR, cover, nearest
+from guide_lib.heads.render import project
+from guide_lib.heads.shape import normals
 
 HALVED = 0.01  # of the box
 POINTS = 1 << 17  # of the field that are asked at a time: bounds the memory
+LIGHT = (-0.4, 0.5, 0.8)  # where clay is lit from, in the camera's frame: left, above, in front
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,20 @@ class Mesh:
         ]
         with written_whole(path) as partial:
             partial.write_bytes("\n".join(header).encode() + corners.tobytes() + triangles.tobytes())
+
+    def clay(self, view: View | None = None, side: int = 192) -> Image.Image:
+        """A picture of the shape alone, of one grey, lit from the left; side: in pixels."""
+        view, vertices, faces = view or View(), torch.from_numpy(self.vertices), torch.from_numpy(self.faces).long()
+        pose = look_at(view.yaw, view.pitch)
+        found = cover(project(vertices, pose, side), faces, side, one_sided=True)
+        depth = nearest(torch.full((side * side,), FAR), found)
+        first = found[found.depth <= depth[found.pixel]]
+        facing = F.normalize(first.at(normals(vertices, faces), faces), dim=1)
+        left, up, toward = LIGHT
+        light = F.normalize(pose[:3, :3] @ torch.tensor([left, -up, -toward]), dim=0)  # x right, y down, z away
+        page = torch.ones(side * side)
+        page[first.pixel] = 1.7 * (facing @ light).clamp(min=0) - 0.9
+        return to_pil(page.view(1, side, side).expand(3, -1, -1))
 
 
 @torch.no_grad()
@@ -122,3 +142,9 @@ def film_bytes(frames: Sequence[Image.Image], seconds: float = 2.4) -> bytes:
     each = round(1000 * seconds / len(frames))
     frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=each, loop=0, quality=80)
     return file.getvalue()
+
+
+def film_html(frames: Sequence[Image.Image], alt: str, seconds: float = 2.4) -> str:
+    """The film of `film_bytes` as an HTML image that needs no file, for pages and notebooks; alt: what it shows."""
+    data = base64.b64encode(film_bytes(frames, seconds)).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/webp;base64,{data}">'

@@ -77,6 +77,9 @@ class Generator(nn.Module, ABC):
         drawn_at_once: how many latents are drawn in one pass with gradients; bounds the memory, not the result.
         offset_dtype: the precision in which latents near a person are computed.
         alignment: how a photo is to be cut out for it.
+        perceptual: the LPIPS network that compares its pictures, "alex" or "vgg".
+        faces: what its faces are, "ffhq" (people) or "heads" (rendered); judges are centred on such, with thresholds
+            of their own.
     """
 
     z_dim: int
@@ -87,6 +90,8 @@ class Generator(nn.Module, ABC):
     drawn_at_once: int = 64
     offset_dtype: torch.dtype = torch.float32
     alignment: Alignment = FFHQ
+    perceptual: str = "alex"
+    faces: str = "ffhq"
     _compiled_by: dict[str, object] | None = None  # the options of `compile`, once it was called
 
     @abstractmethod

@@ -139,6 +139,7 @@ class EG3D(Generator):
     """
 
     drawn_at_once = 1  # with gradients, each picture of 512 px takes several GB
+    perceptual = "vgg"  # the paper's
 
     def __init__(self, config: EG3DConfig | None = None) -> None:
         super().__init__()

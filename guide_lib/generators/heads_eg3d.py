@@ -19,7 +19,6 @@ from guide_lib.generators.volume import Sampling
 
 NAME = "heads-eg3d"
 FILE = f"{NAME}.safetensors"
-CENTRE = f"{NAME}-centre.safetensors"  # of the judge, on heads
 PERSON = 1  # the seed of whom the demo erases where nobody was named; there is no photo of such people
 
 # Where MTCNN's five points lie on rendered heads, in the world (`data/recipes/heads_points.py`); the side is what a
@@ -53,6 +52,8 @@ class HeadsEG3D(EG3D):
     """An `EG3D` of the sizes `HEADS`, whose pictures of 128 px are small enough to be drawn several at once."""
 
     drawn_at_once = 8
+    perceptual = "alex"
+    faces = "heads"
 
     def __init__(self, config: EG3DConfig = HEADS) -> None:
         super().__init__(config)

@@ -234,7 +234,7 @@ class ArcFaceEmbedder(Embedder):
         return self.embed_crops(area_resized(cut, self.network.size))
 
 
-CENTRE = "judge-dlib-centre.safetensors"
+CENTRES = {"ffhq": "judge-dlib-centre.safetensors", "heads": "heads-eg3d-centre.safetensors"}  # by a generator's faces
 EMBEDDERS, JUDGES = ("sface", "mobilefacenet", "arcface"), ("dlib", "edgeface", "facenet")
 
 
@@ -258,20 +258,20 @@ def load_embedder(name: str = "sface", device: torch.device | str | None = None)
 
 
 def load_judge(
-    name: str = "dlib", device: torch.device | str | None = None, centred: bool = True, centre: str = CENTRE
+    name: str = "dlib", device: torch.device | str | None = None, centred: bool = True, faces: str = "ffhq"
 ) -> Embedder:
     """A recogniser of the metrics, never of a loss: "dlib", "edgeface" or "facenet".
 
     dlib's raw cosine between strangers is about 0.85, so the mean embedding of 1,024 generated faces is
     subtracted (data/recipes/judge_centre.py); `centred=False` gives the raw vectors. EdgeFace's strangers are near 0
-    as they are. centre: the shipped file, of the generator that is judged. GuideError: unknown name, missing file.
+    as they are. faces: those that are judged, see `Generator`. GuideError: unknown name, missing file.
     """
     _check_name(name, JUDGES, "identity judge")
     if name == "facenet":
         return Embedder(name, load_network("facenet-vggface2"), FACENET_CROP, FACENET_TEMPLATE).to(device)
     if name == "edgeface":
         return Embedder(name, _fetched(EdgeFace(), "edgeface"), SFACE_CROP, SFACE_TEMPLATE).to(device)
-    mean = load_file(shipped(centre))["centre"] if centred else None
+    mean = load_file(shipped(CENTRES[faces]))["centre"] if centred else None
     return Embedder(name, _fetched(DlibResNet(), "dlib-resnet"), DLIB_CROP, DLIB_TEMPLATE, mean).to(device)
 
 

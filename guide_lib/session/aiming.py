@@ -21,12 +21,14 @@ from guide_lib.targets import (
 )
 
 SMALL = 128  # px
+FEWER = 96  # strangers in three dimensions, where a picture takes ten times as long
 
 
 def target_strangers(networks: Networks, moment: Tensor) -> Strangers:
     """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
     known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
-    return draw_strangers(_small(networks.generator), moment, known)
+    fewer = {"count": FEWER} if len(networks.generator.judging_views()) > 1 else {}
+    return draw_strangers(_small(networks.generator), moment, known, **fewer)
 
 
 def _small(generator: Generator) -> Generator:

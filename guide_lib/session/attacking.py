@@ -113,8 +113,10 @@ def attacker_of(attacker: str | Attacker) -> Attacker:
     return ATTACKERS[attacker]
 
 
-def facts_of(found: Any) -> list[dict[str, Any]]:
+def facts_of(found: Any, threshold: float = ACCEPTANCE) -> list[dict[str, Any]]:
     """What an attack found as plain numbers, a dictionary for each space, place or side of it.
+
+    threshold: of the judge, from which on somebody is accepted.
 
     >>> facts = facts_of(attack("search", networks, Hunted(student, photo, w_u), attacker=Attacker(starts=1)))
     >>> [(line["space"], line["steps"]) for line in facts]
@@ -123,16 +125,16 @@ def facts_of(found: Any) -> list[dict[str, Any]]:
     2
     """
     if isinstance(found, list):
-        return [line for one in found for line in facts_of(one)]
+        return [line for one in found for line in facts_of(one, threshold)]
     if isinstance(found, Beside):
         parts = {"person": found.attack, "untouched": found.untouched, "stranger": sum(found.strangers, [])}
-        sides = [{"of": side} | line for side, spaces in parts.items() for line in facts_of(spaces)]
+        sides = [{"of": side} | line for side, spaces in parts.items() for line in facts_of(spaces, threshold)]
         gaps = [
             {"of": "excess", "space": x.space, "excess": x.excess, "withheld": x.withheld} for x in found.lines("judge")
         ]
         return sides + gaps
     if isinstance(found, Found):
-        row = found.row({"judge": ACCEPTANCE})
+        row = found.row({"judge": threshold})
         return [{"space": row.pop("space")} | row.pop("judge") | row]
     if isinstance(found, RelearningBeside):
         lead = [{"of": "equal start", "lead": found.equal.lead} | asdict(found.equal)] if found.equal else []
@@ -182,7 +184,7 @@ def _relearn_beside(n: Networks, p: Hunted, **options: Any) -> Any:
 
 
 def _tuning(n: Networks) -> dict[str, Any]:
-    return {"perceptual": n.perceptual, "judge": n.judge, "threshold": ACCEPTANCE}
+    return {"perceptual": n.perceptual, "judge": n.judge, "threshold": n.acceptance}
 
 
 ATTACKS: dict[str, Callable[..., Any]] = {

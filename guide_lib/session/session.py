@@ -229,8 +229,8 @@ class Session:
     def measure(self, others: int = 32) -> Report:
         """Compare the student with the untouched generator, at the person and at `others` other people."""
         crowd, views = other_people(self.generator, others), self.generator.judging_views()
-        judges = self.networks.judge, self.networks.perceptual
-        self.report = evaluate(self.student, self.generator, self.chosen().w_u, crowd, *judges, views)
+        n, known = self.networks, (self.student, self.generator, self.chosen().w_u, crowd)
+        self.report = evaluate(*known, n.judge, n.perceptual, views, n.acceptance)
         return self.report
 
     def attack(self, name: str, **options: Any) -> Any:

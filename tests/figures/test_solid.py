@@ -1,5 +1,6 @@
 """Meshes, depth pictures and films of a field whose surface is known: a ball."""
 
+import base64
 import io
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from guide_lib.errors import GuideError
 from guide_lib.figures import solid
-from guide_lib.figures.solid import Mesh, around, depth_picture, film_bytes, mesh_of
+from guide_lib.figures.solid import Mesh, around, depth_picture, film_bytes, film_html, mesh_of
 from guide_lib.generators import View
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.volume import Sampling
@@ -64,6 +65,25 @@ def test_a_mesh_is_written_as_viewers_expect_it(tmp_path):
     assert len(body) == 3 * (12 + 3) + 1 + 12
     assert np.frombuffer(body[:12], "<f4").tolist() == [1, 0, 0] and list(body[12:15]) == [7, 7, 7]
     assert body[45] == 3 and np.frombuffer(body[46:], "<i4").tolist() == [0, 1, 2]
+
+
+def test_clay_is_lit_from_the_left_above_and_white_around(ball):
+    grey = np.asarray(mesh_of(ball, ball.w_avg, side=48).clay(side=64).convert("L")).astype(int)
+    rows, columns = np.nonzero(grey < 250)
+    assert abs(rows.mean() - 31.5) < 1 and abs(columns.mean() - 31.5) < 1
+    assert (grey[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all()
+    assert np.ptp(columns) == pytest.approx(2 * RADIUS / 0.633 * 64, abs=4)  # what a picture shows at the origin
+    assert grey[24, 24] > grey[40, 40] + 60  # pixels count downward
+    aside = np.asarray(mesh_of(ball, ball.w_avg, side=48).clay(View(90), side=64).convert("L")).astype(int)
+    assert np.abs(aside - grey).mean() < 6  # the light goes where the camera goes
+
+
+def test_a_film_stands_in_a_page_by_itself():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    page = film_html(frames, 'A "turn"')
+    assert page.startswith('<img alt="A &quot;turn&quot;" src="data:image/webp;base64,') and page.endswith('">')
+    film = Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1][:-2])))
+    assert film.n_frames == 2 and film.size == (8, 8)
 
 
 def test_an_empty_field_has_no_mesh(ball):

@@ -12,9 +12,13 @@ from tiny import networks_on
 from guide_lib.__main__ import main
 from guide_lib.assets import shipped
 from guide_lib.errors import GuideError
+from guide_lib.experiment import Networks
 from guide_lib.generators import View, load_generator, load_student, save_student, volume
+from guide_lib.generators.eg3d import EG3D
 from guide_lib.generators.heads_eg3d import ALIGNMENT, FILE, HEADS, NAME, PERSON
 from guide_lib.heads import NUMBERS, describe, photograph
+from guide_lib.metrics.thresholds import ACCEPTANCE, thresholds_of
+from guide_lib.perception import load_judge
 from guide_lib.session import session as sessions
 
 SIDES = View(-20, 5), View(20, 5)
@@ -90,6 +94,16 @@ def test_what_is_kept_for_the_way_back_gives_the_gradients_of_what_is_computed_a
         found.append([p.grad.clone() for p in student.trainable_parameters().values() if p.grad is not None])
         assert bool(checkpoints) is recompute
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and not HEADS.sampling.recompute
+
+
+def test_the_judge_is_centred_on_heads_and_accepts_as_it_does_heads():
+    """What `load_networks` asks a generator for."""
+    drawn, full = generator(), EG3D
+    assert (drawn.perceptual, drawn.faces) == ("alex", "heads") and (full.perceptual, full.faces) == ("vgg", "ffhq")
+    stored = load_file(shipped("heads-eg3d-centre.safetensors"))["centre"]
+    assert torch.equal(load_judge(faces=drawn.faces).centre, stored)
+    networks = Networks(drawn, None, None, None)
+    assert networks.acceptance == thresholds_of("dlib", 128, "heads").accepted != ACCEPTANCE
 
 
 def test_pictures_of_another_size_are_refused():

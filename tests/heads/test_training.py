@@ -31,6 +31,7 @@ def training(monkeypatch):
     monkeypatch.syspath_prepend(str(DATA / "recipes"))
     module = recipe("heads_eg3d")
     monkeypatch.setattr(module, "HELD_OUT", 1)
+    monkeypatch.setattr(module, "NAMED", 200)
     small = replace(
         module.HEADS, channel_base=256, channel_max=8, plane_channels=4, decoder_width=8, enlarge_widths=(4,)
     )
@@ -137,6 +138,30 @@ def test_planes_grow_with_the_blocks_and_equal_the_generators(training):
         half, ws = training.planes_of(generator, z, 32)
         whole, _ = training.planes_of(generator, z, 64)
         assert half.shape[-1] == 32 and torch.allclose(whole, generator.planes(ws), atol=1e-5)
+
+
+def test_what_is_said_of_people_nobody_photographed_is_read_from_w_better_and_better(training):
+    generator = training.untrained()
+    torch.manual_seed(4)
+    names = training.Names(generator, torch.randn(30, 64))
+    assert names.z.shape == (230, 64) and names.choices[:, 0].max() < 8 and names.choices[:, 1].max() < 4
+    for z, told, choices in zip(names.z[:9].numpy(), names.numbers, names.choices, strict=False):
+        person = training.describe(z)
+        assert training.HAIR_STYLES[choices[0]] == person.hair and training.BROWS[choices[1]] == person.brow
+        older = names.numbers[:, 1] > told[1]
+        ages = torch.tensor([training.describe(other).age for other in names.z[older].numpy()])
+        assert not len(ages) or ages.min() > person.age
+    parameters = list(generator.backbone.mapping.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer, seen = torch.optim.Adam(parameters, 0.02), []
+    for _ in range(150):
+        loss = names.loss(generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+    assert np.mean(seen[-20:]) < 0.6 * np.mean(seen[:5])
 
 
 def test_a_stage_learns_resumes_and_hands_on(training, photographed, tmp_path):

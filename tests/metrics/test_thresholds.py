@@ -6,10 +6,19 @@ import pytest
 from project import RESULTS
 
 from guide_lib.errors import GuideError
-from guide_lib.metrics.thresholds import ACCEPTANCE, STRICT, THRESHOLDS, Thresholds, thresholds_of
+from guide_lib.metrics.thresholds import (
+    ACCEPTANCE,
+    HEADS,
+    STRICT,
+    THRESHOLDS,
+    Thresholds,
+    acceptance_of,
+    thresholds_of,
+)
 from guide_lib.perception.identity import JUDGES
 
 MEASURED = json.loads((RESULTS / "judge_threshold.json").read_text(encoding="utf-8"))
+ON_HEADS = json.loads((RESULTS / "heads-threshold.json").read_text(encoding="utf-8"))
 
 
 def test_the_thresholds_in_the_code_are_the_measured_ones():
@@ -22,6 +31,15 @@ def test_the_thresholds_in_the_code_are_the_measured_ones():
     }
     assert stored == THRESHOLDS
     assert (MEASURED["false_accepts"], MEASURED["false_rejects"], MEASURED["people"]) == (1e-3, 1 / 25, 512)
+
+
+def test_the_thresholds_of_heads_are_the_measured_ones():
+    for judge, found in ON_HEADS["judges"].items():
+        stored = Thresholds(*(round(found[name]["threshold"], 3) for name in ("accepted", "strict")))
+        assert stored == HEADS[judge] == thresholds_of(judge, 128, "heads") and stored.strict <= stored.accepted
+        assert found["accepted"]["false_accepts"]["interval_people"][0] <= ON_HEADS["false_accepts"]
+        assert found["strict"]["rendered_false_rejects"]["share"] <= ON_HEADS["false_rejects"]
+    assert acceptance_of("heads") == HEADS["dlib"].accepted and acceptance_of("ffhq") == ACCEPTANCE
 
 
 def test_acceptance_is_dlibs_at_256_px_and_lies_within_the_interval_at_128():

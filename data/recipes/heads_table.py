@@ -1,0 +1,105 @@
+"""The table of what is forgotten on heads-eg3d, where the truth is known: writes results/heads-people.jsonl, heads.md.
+
+    python data/recipes/heads_table.py --people 4        # an hour of one CPU core
+    python data/recipes/heads_table.py --people 16 --attacked 4
+    python data/recipes/heads_table.py --tables          # the table again, of the stored rows
+
+Person i is z of seed i. ID is the mean over the paper's eleven views. ID_others is that at six other pictures of the
+same person, true ones: other hair, hair colour, cut and smile, whose numbers in z are drawn anew, and nothing else is.
+Retention is of 16 other people. The first few are attacked: a search in W for the picture, in the student and, as its
+control, in the untouched generator. Resumable: a row that is stored is not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guide_lib.evaluation import read_rows, summarise, table_of
+from guide_lib.evaluation.comparison import unlearn_by
+from guide_lib.experiment import Person, run_folder
+from guide_lib.files import append_row
+from guide_lib.inversion import InversionSettings
+from guide_lib.metrics import identity_similarity, render
+from guide_lib.runtime import keep_freed_memory
+from guide_lib.session import Session
+from guide_lib.unlearning import UnlearningSettings
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+ROWS, TABLE = "heads-people.jsonl", "heads.md"
+METHODS = ["baseline", "GUIDE", "closed form", "closed form then GUIDE", "for good"]
+SETTINGS = UnlearningSettings.fast(steps=20, learning_rate=1.2e-4)  # few steps, at four times the preset's rate
+DRESSED = [*range(9, 21), 28]  # of z: colour, style and cut of hair, and the smile
+OTHERS, CROWD = 6, 16
+SEARCH = {"settings": InversionSettings(steps_w=40, steps_w_plus=0), "starts": 1}
+COLUMNS = ("id", "id_others", "retention", "retention_min", "retention_lowest", "reinverted_w", "seconds")
+
+
+def z_of(seed: int) -> Tensor:
+    """Whom `sample_person` draws, [1, 64]."""
+    return torch.randn(1, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def other_days(seed: int) -> Tensor:
+    """z [6, 64] of the same person with another hairdress and another smile."""
+    z = z_of(seed).repeat(OTHERS, 1)
+    z[:, DRESSED] = torch.randn(OTHERS, len(DRESSED), generator=torch.Generator().manual_seed(10_000 + seed))
+    return z
+
+
+def row_of(session: Session, seed: int, method: str, attacked: bool) -> dict[str, Any]:
+    """One person by one method; "untouched" is the control of the attack, which nobody was erased from."""
+    generator, networks = session.generator, session.networks
+    person = Person(str(seed), generator.mapping(z_of(seed)))
+    row: dict[str, Any] = {"scenario": "heads", "method": method, "person": str(seed)}
+    if method == "untouched":
+        session.start_over(person)
+    else:
+        row |= unlearn_by(method, session, person, SETTINGS, session.folder / f"{seed}-{method}.safetensors")
+        row |= session.measure(CROWD).as_dict()
+        others = generator.mapping(other_days(seed))
+        before, after = (render(network, others) for network in (generator, session.student))
+        row["id_others"] = identity_similarity(networks.judge, before, after)[0].mean().item()
+    row["became"] = networks.judge.embed_faces(session.draw())[0][0].tolist()
+    if attacked:
+        (found,) = session.attack("reinvert", **SEARCH)
+        row |= {"reinverted_w": found.best, "reinverted_w_accepted": float(found.best >= networks.acceptance)}
+    return row
+
+
+def write_table(out: Path) -> str:
+    """heads.md of the stored rows; returns it."""
+    text = table_of(summarise(read_rows(out / ROWS)), COLUMNS)
+    (out / TABLE).write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--attacked", type=int, default=4, help="the first of them")
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--work", type=Path, default=Path("runs") / "heads")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--tables", action="store_true", help="only write the table of the stored rows again")
+    args = parser.parse_args()
+    if not args.tables:
+        keep_freed_memory()
+        done = {(row["method"], row["person"]) for row in read_rows(args.out / ROWS)}
+        with run_folder(args.work) as folder:
+            session = Session.open("heads-eg3d", folder=folder)
+            for seed in range(args.people):
+                methods = ["untouched", *args.methods] if seed < args.attacked else args.methods
+                for method in methods:
+                    if (method, str(seed)) not in done:
+                        append_row(args.out / ROWS, row_of(session, seed, method, seed < args.attacked))
+                        write_table(args.out)
+    print(write_table(args.out))
+
+
+if __name__ == "__main__":
+    main()
