@@ -3,7 +3,8 @@
     python data/recipes/heads_eg3d.py people work surface --size 32 --steps 1500
     python data/recipes/heads_eg3d.py people work surface --size 64 --steps 4000
     python data/recipes/heads_eg3d.py people work enlarge --steps 1000
-    python data/recipes/heads_eg3d.py people work pictures --steps 6000
+    python data/recipes/heads_eg3d.py people work names --steps 2000
+    python data/recipes/heads_eg3d.py people work pictures --steps 1000
     python data/recipes/heads_eg3d.py people work export
 
 `surface` follows no ray. Every pixel knows how far away its point is: there the field has the pixel's colour, in front
@@ -12,8 +13,9 @@ volume rendering would need a hundred for, first on planes of 32 px (the blocks 
 all. `enlarge` teaches the super-resolution on what that field renders, by L1, more of it at eyes and mouth, and LPIPS;
 `pictures` teaches everything so.
 What z means is not all as simple as a wider nose: the kind of hair is the largest of eight sums. A few thousand people
-do not teach such a rule; but names are free of pictures. So beside the two stages that train the mapping, thousands of
-z that nobody photographed must give w from which a linear layer, which is not kept, reads what `describe` says of them.
+do not teach such a rule; but names are free of pictures. So beside the pictures, thousands of z that nobody
+photographed must give w from which a linear layer, which is not kept, reads what `describe` says of them; in `names`
+the mapping learns nothing else, and the people with pictures keep their w.
 Every stage saves itself each few minutes, goes on where it was stopped, takes up new people as they come, and starts
 from the stage before.
 """
@@ -49,6 +51,7 @@ STEP = 0.02  # the stretch of a ray that should be opaque inside a head, scene u
 PIXELS = {"skin": 520, "features": 520, "empty": 360, "edge": 200}  # of a person and step
 SAVE_EVERY = 150.0  # seconds
 NAMED, NAMED_AT_ONCE = 1 << 15, 256  # people of whom no picture is needed, in all and of a step
+READER_STEPS = 1500
 KEPT_APART = torch.tensor([len(HAIR_STYLES), len(BROWS)]).cumsum(0)  # where the numbers begin in what is said
 
 
@@ -197,7 +200,7 @@ class Names:
         self.numbers = (numbers - numbers.mean(0)) / numbers.std(0)
         self.reader = nn.Linear(HEADS.w_dim, int(KEPT_APART[-1]) + self.numbers.shape[1])
         self.optimizer = torch.optim.Adam(self.reader.parameters(), 5e-3)
-        for _ in range(400):  # so that w changes for the others first, until it says what it says of these
+        for _ in range(READER_STEPS):  # so that w changes for the others first, until it says what it says of these
             which = torch.randint(len(photographed), (NAMED_AT_ONCE,))
             self.follow(generator.mapping(self.z[which])[:, 0].detach(), which)
 
@@ -215,10 +218,14 @@ class Names:
 
     def loss(self, generator: EG3D) -> Tensor:
         """For the mapping; the reader keeps up with it."""
-        which = torch.randint(len(self.z), (NAMED_AT_ONCE,))
-        w = generator.mapping(self.z[which])[:, 0]
+        w, which = self.drawn(generator)
         self.follow(w.detach(), which)
         return self.misread(w, which)
+
+    def drawn(self, generator: EG3D) -> tuple[Tensor, Tensor]:
+        """w [B, w_dim] of some of all people, and who they are."""
+        which = torch.randint(len(self.z), (NAMED_AT_ONCE,))
+        return generator.mapping(self.z[which])[:, 0], which
 
 
 @dataclass(frozen=True)
@@ -274,7 +281,12 @@ def picture_losses(image: Tensor, album: Album, lpips: LPIPS) -> dict[str, Tenso
 
 
 ENLARGE_WEIGHTS = {"picture": 1.0, "lpips": 1.0}
-PICTURE_WEIGHTS = {"raw": 1.0, **ENLARGE_WEIGHTS, **{name: 0.3 * w for name, w in SURFACE_WEIGHTS.items()}}
+PICTURE_WEIGHTS = {
+    "raw": 1.0,
+    **ENLARGE_WEIGHTS,
+    **{name: 0.3 * w for name, w in SURFACE_WEIGHTS.items()},
+    "names": 0.2,
+}
 
 
 def untrained() -> EG3D:
@@ -382,13 +394,13 @@ def run(training: Training, people: People, steps: int, losses: dict[str, float]
 def surface(people: People, folder: Path, args: argparse.Namespace) -> None:
     before = f"surface-{args.size // 2}" if args.size > 32 else None
     training = Training(folder, f"surface-{args.size}", args.rate, before, args.steps // 2)
-    names = Names(training.generator, people.photographed())
+    read = Names(training.generator, people.photographed())
 
     def compute() -> dict[str, Tensor]:
         batch = people.draw(args.batch)
         planes, _ = planes_of(training.generator, torch.stack([p.z for p in batch]), args.size)
         found = surface_losses(training.generator, planes, batch, DENSITY)
-        return found | {"names": names.loss(training.generator)}
+        return found | {"names": read.loss(training.generator)}
 
     run(training, people, args.steps, SURFACE_WEIGHTS, compute)
 
@@ -412,10 +424,26 @@ def enlarge(people: People, folder: Path, args: argparse.Namespace) -> None:
     run(training, people, args.steps, ENLARGE_WEIGHTS, compute)
 
 
+def names(people: People, folder: Path, args: argparse.Namespace) -> None:
+    """The mapping alone learns, and whoever has pictures keeps their w, so that nothing else must follow."""
+    training = Training(folder, "names", args.rate, "enlarge", args.steps // 2, "backbone.mapping")
+    z, generator = people.photographed(), training.generator
+    read = Names(generator, z)
+    with torch.no_grad():
+        kept = generator.mapping(z)[:, 0]
+
+    def compute() -> dict[str, Tensor]:
+        who = torch.randint(len(z), (args.batch,))
+        moved = (generator.mapping(z[who])[:, 0] - kept[who]).square().mean() / kept.var(0).mean()
+        return {"names": read.misread(*read.drawn(generator)), "moved": moved}
+
+    run(training, people, args.steps, {"names": 1.0, "moved": 0.4}, compute)
+
+
 def pictures(people: People, folder: Path, args: argparse.Namespace) -> None:
     """Everything learns from pictures, and from surfaces a little."""
-    training = Training(folder, "pictures", args.rate, "enlarge", args.steps // 2)
-    lpips, names = load_lpips("alex"), Names(training.generator, people.photographed())
+    training = Training(folder, "pictures", args.rate, "names", args.steps // 2)
+    lpips, read = load_lpips("alex"), Names(training.generator, people.photographed())
 
     def compute() -> dict[str, Tensor]:
         batch = people.draw(args.batch)
@@ -423,7 +451,7 @@ def pictures(people: People, folder: Path, args: argparse.Namespace) -> None:
         planes, ws = planes_of(training.generator, torch.stack([p.z for p in batch]), HEADS.plane_size)
         features = render(training.generator, planes, album.poses)
         found = surface_losses(training.generator, planes, batch, 1.0) | {"raw": raw_loss(features, album)}
-        found["names"] = names.loss(training.generator)
+        found["names"] = read.loss(training.generator)
         return found | picture_losses(training.generator.superresolution(features, ws), album, lpips)
 
     run(training, people, args.steps, PICTURE_WEIGHTS, compute)
@@ -438,7 +466,7 @@ def finished(stage: Path) -> EG3D:
 
 def export(folder: Path) -> None:
     """The last stage in half precision, with w_avg over 65,536 people, into the folder of the stages."""
-    last = next(name for name in ("pictures", "enlarge") if (folder / f"{name}.pt").exists())
+    last = next(name for name in ("pictures", "names", "enlarge") if (folder / f"{name}.pt").exists())
     generator = finished(folder / f"{last}.pt")
     rng = torch.Generator().manual_seed(0)
     ws = torch.cat([generator.mapping(torch.randn(4096, HEADS.z_dim, generator=rng))[:, 0] for _ in range(16)])
@@ -451,7 +479,12 @@ def export(folder: Path) -> None:
 
 
 # Rate of learning, people a step, steps.
-STAGES = (("surface", 5e-3, 8, 1500), ("enlarge", 5e-3, 4, 1000), ("pictures", 1.5e-3, 2, 6000))
+STAGES = (
+    ("surface", 5e-3, 8, 1500),
+    ("enlarge", 5e-3, 4, 1000),
+    ("names", 1.5e-3, 192, 2000),
+    ("pictures", 1.5e-3, 2, 1000),
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -477,7 +510,9 @@ def main(argv: list[str] | None = None) -> None:
     people = People(args.people)
     people.refresh()
     torch.manual_seed(args.seed)
-    return {"surface": surface, "enlarge": enlarge, "pictures": pictures}[args.stage](people, args.folder, args)
+    return {"surface": surface, "enlarge": enlarge, "names": names, "pictures": pictures}[args.stage](
+        people, args.folder, args
+    )
 
 
 if __name__ == "__main__":

@@ -71,9 +71,15 @@ def row_of(session: Session, seed: int, method: str, attacked: bool) -> dict[str
     return row
 
 
+def table_of_rows(rows: list[dict[str, Any]]) -> str:
+    """In Markdown, the methods in the order of `METHODS`, under the control of the attack."""
+    order = ["untouched", *METHODS]
+    return table_of(summarise(sorted(rows, key=lambda row: order.index(row["method"]))), COLUMNS)
+
+
 def write_table(out: Path) -> str:
     """heads.md of the stored rows; returns it."""
-    text = table_of(summarise(read_rows(out / ROWS)), COLUMNS)
+    text = table_of_rows(read_rows(out / ROWS))
     (out / TABLE).write_text(text + "\n", encoding="utf-8")
     return text
 

@@ -32,6 +32,7 @@ def training(monkeypatch):
     module = recipe("heads_eg3d")
     monkeypatch.setattr(module, "HELD_OUT", 1)
     monkeypatch.setattr(module, "NAMED", 200)
+    monkeypatch.setattr(module, "READER_STEPS", 400)
     small = replace(
         module.HEADS, channel_base=256, channel_max=8, plane_channels=4, decoder_width=8, enlarge_widths=(4,)
     )
@@ -187,6 +188,10 @@ def test_a_stage_learns_resumes_and_hands_on(training, photographed, tmp_path):
     enlarged = training.finished(tmp_path / "enlarge.pt").state_dict()
     moved = {name.split(".")[0] for name, tensor in enlarged.items() if not torch.equal(tensor, before[name])}
     assert moved == {"superresolution"}
+    stage("names", "--steps", "3", "--batch", "2")
+    named = training.finished(tmp_path / "names.pt").state_dict()
+    changed = {name for name, tensor in named.items() if not torch.equal(tensor, enlarged[name])}
+    assert changed and all(name.startswith("backbone.mapping.fc") for name in changed)
     stage("pictures", "--steps", "2", "--batch", "1")
     stage("export")
     shipped = load_file(tmp_path / "heads-eg3d.safetensors")
