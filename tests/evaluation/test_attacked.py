@@ -152,6 +152,12 @@ def test_seeds_are_pooled_person_by_person_each_beside_its_own_controls():
     assert line["best"].mean == pytest.approx((0.7 + 0.4) / 2) and line["kept"].mean == pytest.approx(0.45)
     assert line["accepted"].mean == pytest.approx((1 / 3 + 0) / 2)
     assert line["withheld"].mean == pytest.approx((0.1 + 0.5) / 2) and line["excess"].mean == pytest.approx(0.05)
+    fewer = [row for row in rows if row["who"] == "person" or row.get("seed", 0) == 0]
+    (same,) = attack_lines(fewer, "judge", threshold=0.75)  # a stranger was sought under the first seed alone
+    assert same["best"] == line["best"] and same["excess"].mean == pytest.approx((0.8 - 0.5 + 0.4 - 0.5) / 2)
+    nobody = [row for row in rows if row["who"] == "person" or row["person"] == "0"]
+    assert [line["people"] for line in attack_lines(nobody, "judge", threshold=0.75)] == [1]
+    assert not list(attack_lines([row for row in rows if row["who"] == "person"], "judge", threshold=0.75))
 
 
 def test_shards_fill_their_part_and_the_whole_takes_their_rows(tmp_path, monkeypatch):
