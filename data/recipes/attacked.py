@@ -58,7 +58,6 @@ SEARCHED = {  # name -> (attacker of the library, starts, how many times the ste
     "encoder": ("encoder", 1, 1),
     "unseen": ("independent", 2, 4),
 }
-SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}  # as in data/recipes/evaluation.py
 STORED = "attacked-"  # what the names of the stored files begin with
 SPACES = ("best", "untouched", "strangers", "excess")
 MEASURED = (
@@ -126,7 +125,7 @@ def main() -> None:
             add_attacks(folder, args.out, prefixes=("", STORED))
             of_whom = args.device, args.seed, args.strangers
             ready = partial(open_table, folder.absolute(), tuple(args.attackers), *of_whom)
-            (table, measures), settings = ready(), UnlearningSettings.fast(**SHORT)
+            (table, measures), settings = ready(), UnlearningSettings.table()
             with crew_of(ready, args.workers, args.scheduler) as crew:
                 table.fill(
                     SCENARIO, args.methods, settings, args.people, measures=measures, crew=crew, shard=args.shard
