@@ -325,6 +325,7 @@ def test_several_photos_of_one_person_are_erased_as_one_and_taken_back(tiny_netw
     assert load_file(tmp_path / "run" / "latents.safetensors")["others"].shape == (1, 3, 6)
     assert not (tmp_path / "run" / "losses.csv").exists()
     assert "name one --photo" in refused("unlearn", "--method", "guide", *photos, *out)
+    assert "--fibre is for the closed form" in refused("unlearn", "--method", "guide", "--fibre", *out)
     assert "'eve' is not among the forgotten (ada0)" in refused("undo", "eve", *out)
     assert main(["undo", "ada0", *out]) == 0
     assert "forgotten: nobody" in capsys.readouterr().out
@@ -339,7 +340,8 @@ def test_everybody_in_a_folder_is_forgotten_and_one_is_taken_back(tiny_networks,
     portrait().rotate(-6, fillcolor=(90, 90, 90)).save(tmp_path / "people" / "ben" / "2.png")
     (tmp_path / "people" / "notes.txt").write_text("not a photo")
     out = ["--out", str(tmp_path / "run")]
-    assert main(["forget-list", str(tmp_path / "people"), *out]) == 0
+    assert main(["forget-list", str(tmp_path / "people"), "--fibre", *out]) == 0
+    assert load_tensors(tmp_path / "run" / "forgotten.safetensors")[1]["metric"] == "fibre"
     said = capsys.readouterr()
     assert "forgotten: ada, ben" in said.out and "skipped 1 file" in said.err and "ada   " in said.out
     both = load_file(tmp_path / "run" / "student.safetensors")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +47,12 @@ class Forgotten:
 class ForgetList:
     """People erased at once from `base`, in the metric B [w_dim, w_dim] (`metric_of` the base unless given).
 
-    len(), `in` and iteration are over the names, in the order in which they were added.
+    len(), `in` and iteration are over the names, in the order in which they were added. fibre: B is a `fibre_metric`,
+    in which other pictures of the people go, too; a file of the list says so.
     """
 
-    def __init__(self, base: Generator, metric: Tensor | None = None) -> None:
-        self.base, self.people = base, dict[str, Forgotten]()
+    def __init__(self, base: Generator, metric: Tensor | None = None, fibre: bool = False) -> None:
+        self.base, self.fibre, self.people = base, fibre, dict[str, Forgotten]()
         self._metric, self._erasure, self._student = metric, None, base
 
     def __len__(self) -> int:
@@ -93,12 +94,18 @@ class ForgetList:
 
     def without(self, name: str) -> ForgetList:
         """The same list but for that person, if it has them."""
-        rest = self.upon(self.base)
-        rest._become(self._all_but(name))
-        return rest
+        return self.upon(self.base)._with(self._all_but(name))
+
+    def solved_in(self, metric: Tensor, fibre: bool = False) -> ForgetList:
+        """The same people in another metric."""
+        return ForgetList(self.base, metric, fibre)._with(self.people)
 
     def _all_but(self, name: str) -> dict[str, Forgotten]:
         return {other: person for other, person in self.people.items() if other != name}
+
+    def _with(self, people: dict[str, Forgotten]) -> ForgetList:
+        self._become(people)
+        return self
 
     def _become(self, people: dict[str, Forgotten]) -> None:
         erasure = self._solved(people)  # first: it may refuse
@@ -124,7 +131,7 @@ class ForgetList:
 
     def upon(self, student: Generator) -> ForgetList:
         """An empty list for a student of this list's, whose latents mean the same: the metric is known already."""
-        return ForgetList(student, self._metric)
+        return ForgetList(student, self._metric, self.fibre)
 
     def save(self, path: Path) -> None:
         """Write the latents by name, in single precision; of rows that are the same one is written.
@@ -136,20 +143,26 @@ class ForgetList:
             for part, ws in (("w_u", person.w_u), ("w_t", person.w_t)):
                 distinct, row_of = ws.float().cpu().unique(dim=1, return_inverse=True)
                 tensors |= {f"{index}/{part}": distinct, f"{index}/{part}_row": row_of.to(torch.uint8)}
-        save_tensors(path, tensors, {"names": json.dumps(list(self)), "w_avg": _digest(self.base.w_avg)})
+        metric = {"metric": "fibre"} if self.fibre else {}
+        save_tensors(path, tensors, {"names": json.dumps(list(self)), "w_avg": _digest(self.base.w_avg)} | metric)
 
     @classmethod
-    def load(cls, path: Path, base: Generator, metric: Tensor | None = None) -> ForgetList:
-        """What `save` wrote. Raises GuideError: damaged, or made for another generator."""
+    def load(cls, path: Path, base: Generator, fibre_metric: Callable[[], Tensor] | None = None) -> ForgetList:
+        """What `save` wrote. fibre_metric: gives that of the generator, asked for only by a list that was solved in it.
+
+        Raises:
+            GuideError: the file is damaged or for another generator, or needs the fibre_metric that was not given.
+        """
         tensors, facts = load_tensors(path)
         if "names" not in facts or facts.get("w_avg") != _digest(base.w_avg):
             raise GuideError(f"{path} does not hold people of this generator; load the generator that it is for.")
-        found, people = cls(base, metric), {}
+        fibre, people = facts.get("metric") == "fibre", {}
+        if fibre and fibre_metric is None:
+            raise GuideError(f"{path} has people erased with their fibre; load it by Session.load, or give the metric.")
         for index, name in enumerate(json.loads(facts["names"])):
             parts = ((tensors[f"{index}/{part}"], tensors[f"{index}/{part}_row"].long()) for part in ("w_u", "w_t"))
             people[name] = Forgotten(*(distinct[:, row_of].to(base.w_avg) for distinct, row_of in parts))
-        found._become(people)
-        return found
+        return cls(base, fibre_metric() if fibre else None, fibre)._with(people)
 
 
 def _digest(w_avg: Tensor) -> str:

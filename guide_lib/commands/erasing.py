@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guide_lib.unlearning import UnlearningSettings
 
 INVERSIONS = ("optimise", "refine", "encoder")
+FIBRE = "closed form: erase pictures of the person, too, that nobody has; others change a little more"
 QUICKEST = " (default: refine where an encoder ships, else optimise)"
 
 
@@ -44,6 +45,8 @@ def unlearn(args: argparse.Namespace) -> None:
     photos = None if args.person is not None else args.photo or [portrait()]
     if args.method == "guide" and photos and len(photos) > 1:
         raise GuideError("GUIDE learns from one picture; name one --photo, or choose --method closed-form or both.")
+    if args.method == "guide" and args.fibre:
+        raise GuideError("--fibre is for the closed form; leave it out, or choose --method closed-form or both.")
     if args.face is not None and photos and len(photos) > 1:
         raise GuideError("--face chooses in one photo, not in several; cut the others first.")
     how = {"face": args.face, "aligned": args.aligned}
@@ -59,7 +62,7 @@ def unlearn(args: argparse.Namespace) -> None:
         if args.method == "guide":
             session.target(args.target or "ufo")
         else:
-            _erase_at_once(session, args.target)
+            _erase_at_once(session, args.target, args.fibre)
         report = session.run(settings) if settings else session.report
     print(f"erased person: identity cosine {report.id:.2f} (1 = the same person, 0 = a stranger)")
     print(f"{report.others} other people: {report.retention:.2f} on average, lowest {report.retention_min:.2f}")
@@ -91,12 +94,12 @@ def _settings(args: argparse.Namespace) -> UnlearningSettings | None:
     return presets[args.preset or ("finish" if args.method == "both" else "styles")](**chosen)
 
 
-def _erase_at_once(session: Session, target: str | None) -> None:
+def _erase_at_once(session: Session, target: str | None, fibre: bool) -> None:
     """In closed form; the folder is complete then, with a picture of its own beside that of a training to come."""
     session.target(target)
-    _ = session.lists[-1].metric  # got ready here, once for everybody
+    _ = session.fibre_metric if fibre else session.lists[-1].metric  # got ready here, once for everybody
     started = time.perf_counter()
-    session.erase_at_once()
+    session.erase_at_once(fibre=fibre)
     seconds = time.perf_counter() - started
     session.save()
     shutil.copyfile(session.folder / "before_after.png", session.folder / "at_once.png")
@@ -113,6 +116,7 @@ def unlearn_options(sub: argparse.ArgumentParser) -> None:
     photo_options(sub)
     text = "closed form (milliseconds), the training of the paper, or the one and a short training from there (default)"
     sub.add_argument("--method", choices=("closed-form", "guide", "both"), default="both", help=text)
+    sub.add_argument("--fibre", action="store_true", help=FIBRE)
     text = "who is drawn instead (default: ufo with --method guide, else midway, or natural for --person)"
     sub.add_argument("--target", choices=("ufo", "natural", "midway", "average"), help=text)
     sub.add_argument("--inversion", choices=INVERSIONS, help=HOW + QUICKEST)
@@ -141,7 +145,7 @@ def forget_list(args: argparse.Namespace) -> None:
         inversion = args.inversion or quickest(session.generator)
         for person in photographed_people(session.networks, args.folder, folder, inversion=inversion):
             session.take(person)
-            session.erase_at_once()
+            session.erase_at_once(fibre=args.fibre)
             print(f"erased {person.name}", file=sys.stderr)
         session.save()
         found, picture = session.people()
@@ -155,6 +159,7 @@ def forget_list_options(sub: argparse.ArgumentParser) -> None:
     """What `forget-list` takes."""
     sub.add_argument("folder", type=typed_path, help="with the photos of everybody who is to be forgotten")
     sub.add_argument("--inversion", choices=INVERSIONS, help=HOW + QUICKEST)
+    sub.add_argument("--fibre", action="store_true", help=FIBRE)
     network_options(sub, "runs/forgotten")
 
 

@@ -96,28 +96,61 @@ def attack_lines(
     """Rows of an `AttackTable` by one judge: for each scenario, method, attacker and space intervals over the people.
 
     best, kept, accepted: of the student. untouched, strangers: the controls. withheld, excess: person by person.
-    people: how many; one with several seeds counts once, with their mean. Only rows count whose controls of the same
-    seed are there, too; without `strangers` that control is not asked for.
+    people: how many; one with several seeds counts once, with the mean of those that were measured. Only rows count
+    whose untouched control of the same seed is there, and only people for whom a stranger was sought under at least one
+    seed; without `strangers` that control is not asked for.
     """
     found = {search_key(row): row for row in rows}
     cells: dict[tuple[str, ...], dict[str, list[dict[str, float]]]] = {}
     for (scenario, method, person, seed, attacker, who), row in found.items():
         control = found.get((scenario, UNTOUCHED, person, seed, attacker, "person"))
         others = found.get((scenario, method, person, seed, attacker, "stranger"))
-        if who != "person" or method == UNTOUCHED or control is None or (strangers and others is None):
+        if who != "person" or method == UNTOUCHED or control is None:
             continue
         for space, facts in row["spaces"].items():
             if cell := _cell(space, judge, facts, control, others):
                 cell["accepted"] = float(cell["best"] >= threshold)
                 cells.setdefault((scenario, method, attacker, space), {}).setdefault(person, []).append(cell)
-    for key, group in cells.items():
+    for key, people in cells.items():
+        group = [seeds for seeds in people.values() if not strangers or any("excess" in cell for cell in seeds)]
+        if not group:
+            continue
         line: dict[str, Any] = dict(zip(("scenario", "method", "attacker", "space"), key, strict=True))
         line["people"] = len(group)
-        for name in next(iter(group.values()))[0]:
-            means = [sum(cell[name] for cell in seeds) / len(seeds) for seeds in group.values()]
+        for name in dict.fromkeys(name for seeds in group for cell in seeds for name in cell):
+            measured = ([cell[name] for cell in seeds if name in cell] for seeds in group)
+            means = [sum(values) / len(values) for values in measured if values]
             shared = name == "accepted"
             line[name] = share_interval(means) if shared else mean_interval(means, BOUNDS.get(name, (-1.0, 1.0)))
         yield line
+
+
+def budget_curves(
+    rows: Sequence[Mapping[str, Any]], judge: str, attacker: str
+) -> tuple[list[int], dict[str, list[float]]]:
+    """What a search has reached after so many steps: (steps, name -> mean over people and seeds of the best start).
+
+    Spaces follow one another as the attacker takes them. Names are the methods, "untouched" and, pooled over the
+    students, "strangers". Searches that ended early or looked elsewhere than the first are left out.
+
+    >>> seen = {"looks": [20, 40], "judge": {"seen": [[0.3, 0.2], [0.4, 0.7]]}}
+    >>> row = {"method": "GUIDE", "attacker": "one", "who": "person", "spaces": {"W": [seen], "W+": [seen]}}
+    >>> budget_curves([row], "judge", "one")
+    ([20, 40, 60, 80], {'GUIDE': [0.3, 0.7, 0.3, 0.7]})
+    """
+    steps, found = list[int](), dict[str, list[list[float]]]()
+    for row in rows:
+        if row["attacker"] != attacker:
+            continue
+        looks, best = list[int](), list[float]()
+        for searched, *_ in row["spaces"].values():
+            before = looks[-1] if looks else 0
+            looks += [before + look for look in searched["looks"]]
+            best += map(max, searched[judge]["seen"])
+        steps = steps or looks
+        if looks == steps:
+            found.setdefault("strangers" if row["who"] == "stranger" else row["method"], []).append(best)
+    return steps, {name: [sum(each) / len(each) for each in zip(*many, strict=True)] for name, many in found.items()}
 
 
 def _cell(

@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 
-from guide_lib.closed_form import ForgetList, coordinates_of, fibre_metric, population_moment
 from guide_lib.evaluation.bench import Bench
 from guide_lib.evaluation.claims import add_shards, claim_folder, left_out
 from guide_lib.evaluation.measuring import Measures, measured
@@ -134,16 +133,12 @@ def unlearn_by(
     started = time.perf_counter()
     settings = METHODS[method].prepare(session, settings)
     row = {"target_seconds": time.perf_counter() - started}
-    if METHODS[method].fibre:
-        networks, population = session.networks, population_moment(session.generator)
-        coordinates = coordinates_of(networks.generator, networks.embedder, population)
-        metric = fibre_metric(population, coordinates)
-        session.lists.append(ForgetList(session.generator, metric))  # the first list keeps its own
+    fibre = METHODS[method].fibre
     if METHODS[method].at_once:
-        _ = session.lists[-1].metric  # once for everybody, so nobody's seconds
+        _ = session.fibre_metric if fibre else session.lists[-1].metric  # once for everybody, so nobody's seconds
     started = time.perf_counter()
     if METHODS[method].at_once:
-        session.erase_at_once()
+        session.erase_at_once(fibre=fibre)
     if METHODS[method].trained:
         total, changes = settings.steps, METHODS[method].robust
         if changes is None:

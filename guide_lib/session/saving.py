@@ -75,5 +75,6 @@ def restore(session: Session, name: str) -> Session:
     if trained.exists():
         session.lists.append(ForgetList(dressed(generator.student(), load_tensors(trained)[0])))
     if listed:
-        session.lists[-1] = ForgetList.load(folder / FORGOTTEN, session.lists[-1].base)
+        base = session.lists[-1].base
+        session.lists[-1] = ForgetList.load(folder / FORGOTTEN, base, lambda: session.fibre_metric)
     return session

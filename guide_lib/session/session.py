@@ -34,15 +34,14 @@ from PIL import Image
 from torch import Tensor
 
 from guide_lib.attacks import Hunted
-from guide_lib.closed_form import ForgetList
+from guide_lib.closed_form import ForgetList, coordinates_of, fibre_metric, population_moment
 from guide_lib.errors import GuideError
-from guide_lib.experiment import Networks, Person, bar, history, load_networks, other_people, recorded, sample_person
-from guide_lib.figures.plots import loss_curves
+from guide_lib.experiment import Networks, Person, load_networks, other_people, sample_person
 from guide_lib.generators import Generator, View, as_released
 from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.robust import RobustSettings, RobustStep, forget_for_good
 from guide_lib.runtime import pick_device
-from guide_lib.session import saving, showing
+from guide_lib.session import running, saving, showing
 from guide_lib.session.aiming import target_of, target_strangers
 from guide_lib.session.attacking import attack, encoder_for
 from guide_lib.session.photographed import Photo, photographed
@@ -70,7 +69,8 @@ class Session:
         self.facts = dict(facts or {})
         self.person: Person | None = None
         self.w_t: Tensor | None = None
-        self.lists = [ForgetList(networks.generator)]
+        self._nobody = ForgetList(networks.generator)  # whose metric is reckoned at most once
+        self.lists = [self._nobody]
         self.report: Report | None = None
         self.settings: UnlearningSettings | None = None
         self._stopped: Path | None = None  # the checkpoint of an erasure that was stopped early
@@ -145,13 +145,19 @@ class Session:
 
     def start_over(self, person: Person) -> Person:
         """The same, from the untouched generator."""
-        self.lists = [self.lists[0].upon(self.generator)]
+        self.lists = [self._nobody.upon(self.generator)]
         return self.take(person)
 
     @cached_property
     def strangers(self) -> Strangers:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
-        return target_strangers(self.networks, self.lists[0].metric)
+        return target_strangers(self.networks, self._nobody.metric)
+
+    @cached_property
+    def fibre_metric(self) -> Tensor:
+        """That of `guide_lib.closed_form.fibre`, [w_dim, w_dim]; a second, or minutes where no coordinates ship."""
+        population = population_moment(self.generator)
+        return fibre_metric(population, coordinates_of(self.generator, self.networks.embedder, population))
 
     def target(self, kind: str | None = "ufo", d: float = 30.0) -> Tensor:
         """Choose w_t [1, rows, w_dim] by a name in `guide_lib.session.aiming`. d: UFO's distance.
@@ -162,10 +168,12 @@ class Session:
         self.w_t = target_of(kind, self.chosen().w_u, self.networks, lambda: self.strangers, d)
         return self.w_t
 
-    def erase_at_once(self) -> Generator:
+    def erase_at_once(self, *, fibre: bool | None = None) -> Generator:
         """Erase the person in closed form, in milliseconds (`guide_lib.closed_form`), with all their photos.
 
-        Without a target chosen before, it is that of None. Returns the student; w_t is then what it draws.
+        Without a target chosen before, it is that of None. Returns the student; w_t is then what it draws. fibre: with
+        pictures, too, that nobody has, in the `fibre_metric`; that or not then holds for all who are on the list, and
+        None is what held before.
 
         Raises:
             GuideError: nobody was chosen, or the person is erased at once already.
@@ -173,6 +181,9 @@ class Session:
         person = self.chosen()
         w_t = self.target(None) if self.w_t is None else self.w_t
         codes = person.w_u if person.others is None else torch.cat([person.w_u, person.others])
+        if fibre is not None and fibre != self.lists[-1].fibre:
+            metric = self.fibre_metric if fibre else self._nobody.metric
+            self.lists[-1] = self.lists[-1].solved_in(metric, fibre)
         self.lists[-1].add(person.name, codes, w_t)
         self.w_t = self.lists[-1].target(person.name)
         self.report = self._stopped = None
@@ -262,21 +273,8 @@ class Session:
         return showing.people(self)
 
     def run(self, settings: UnlearningSettings | None = None) -> Report:
-        """Erase under a progress bar, measure, and save everything into the folder.
-
-        While it runs, the losses go into losses.csv and the state into checkpoint.safetensors; an interrupted run
-        continues from there.
-        """
-        settings = settings or UnlearningSettings.styles(self.chosen().w_u.device)
-        checkpoint, losses = self.folder / "checkpoint.safetensors", self.folder / "losses.csv"
-        # an interrupt between two steps saves the state at once, while the folder is still held
-        with closing(self.erase(settings, checkpoint=checkpoint)) as steps:
-            for _ in recorded(bar(steps, settings.steps, "unlearning"), losses):
-                pass
-        self.save()
-        loss_curves(history(losses)).save(self.folder / "curves.png")
-        checkpoint.unlink(missing_ok=True)
-        return self.report
+        """Erase under a progress bar, measure, and save everything; see `guide_lib.session.running`."""
+        return running.run(self, settings)
 
     def save(self) -> Path:
         """Write everything into the folder, see `guide_lib.session.saving`."""

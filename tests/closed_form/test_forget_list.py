@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from tiny import TinyGenerator
 
-from guide_lib.closed_form import ForgetList, erase, forgetful
+from guide_lib.closed_form import ForgetList, erase, forgetful, metric_of
 from guide_lib.errors import GuideError
 from guide_lib.generators.mobile import MobileStyleGAN
 
@@ -102,13 +102,21 @@ def test_who_cannot_be_added_leaves_the_list_as_it_was():
     assert list(people) == list(NAMES) and close(pictures(people), before)
 
 
-def test_a_list_is_kept(tmp_path):
-    people = ForgetList(GENERATOR, METRIC)
+def test_a_list_is_kept_with_the_kind_of_its_metric(tmp_path):
+    people = ForgetList(GENERATOR, METRIC, fibre=True)
     people.add("ada", torch.cat([WS["ada"][:1], WS["ben"][:1]]), WS["ben"][1:])
     people.add("Zoë\n2", WS["eve"][:1], WS["ben"][:1] * torch.linspace(1, 2, 3)[None, :, None])  # a target of W+
     people.save(tmp_path / "list")
-    found = ForgetList.load(tmp_path / "list", GENERATOR, METRIC)
+    found = ForgetList.load(tmp_path / "list", GENERATOR, lambda: METRIC)
     assert list(found) == ["ada", "Zoë\n2"] and close(pictures(found), pictures(people))
+    assert found.fibre and found.without("ada").fibre and found.upon(GENERATOR).fibre
+    with pytest.raises(GuideError, match="erased with their fibre"):
+        ForgetList.load(tmp_path / "list", GENERATOR)
+    usual = people.solved_in(metric_of(GENERATOR))
+    assert not usual.fibre and not close(pictures(usual), pictures(people))
+    usual.save(tmp_path / "list")
+    found = ForgetList.load(tmp_path / "list", GENERATOR, lambda: pytest.fail("not needed"))
+    assert close(pictures(found), pictures(usual))
 
 
 def test_a_person_of_w_takes_four_kilobytes(tmp_path):

@@ -131,6 +131,23 @@ def test_a_list_is_saved_and_people_are_taken_back_later(session, tmp_path, monk
     assert not (tmp_path / "forgotten.safetensors").exists() and same(Session.load(tmp_path, "cpu").student, base)
 
 
+def test_a_list_in_the_metric_of_the_fibre_is_saved_and_left_again(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "load_networks", lambda *_: NETWORKS)
+    for seed, fibre in ((1, True), (2, None)):  # None is what held before
+        session.choose(seed=seed)
+        session.target("average")
+        student = session.erase_at_once(fibre=fibre)
+    assert session.lists[-1].fibre and not same(student, alone([1, 2]))
+    session.save()
+    loaded = Session.load(tmp_path, "cpu")
+    assert loaded.lists[-1].fibre and same(loaded.student, student)
+    session.choose(seed=3)
+    session.target("average")
+    assert same(session.erase_at_once(fibre=False), alone([1, 2, 3]))
+    session.start_over(session.choose(seed=1))
+    assert same(forget(session, 1), alone([1]))
+
+
 def test_several_photos_are_kept(session, tmp_path, monkeypatch):
     monkeypatch.setattr(sessions, "load_networks", lambda *_: NETWORKS)
     codes = torch.cat([sample_person(GENERATOR, seed) for seed in (1, 2, 3)])
