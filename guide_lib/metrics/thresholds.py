@@ -34,7 +34,7 @@ THRESHOLDS: dict[str, dict[int, Thresholds]] = {
     "edgeface": {128: Thresholds(0.456, 0.456), 256: Thresholds(0.466, 0.466)},
 }
 # Of rendered heads, 128 px (data/recipes/heads_threshold.py, data/results/heads-threshold.json).
-HEADS = {"dlib": Thresholds(0.0, 0.0), "edgeface": Thresholds(0.0, 0.0)}
+HEADS = {"dlib": Thresholds(0.750, 0.698), "edgeface": Thresholds(0.856, 0.787)}
 ACCEPTANCE, STRICT = THRESHOLDS["dlib"][256].accepted, THRESHOLDS["dlib"][256].strict
 
 
