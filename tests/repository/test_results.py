@@ -340,7 +340,8 @@ def test_photographs_of_heads_are_inverted_as_it_says():
     means = {name: sum(row[name] for row in found["rows"]) / found["people"] for name in found["means"]}
     assert means == pytest.approx(found["means"]) and len(found["rows"]) == found["people"]
     assert f"Photographs of {found['people']} such people, inverted over W in {found['steps_w']} steps" in text
-    assert f"is {means['judge_known']:.2f}, and {means['judge_aside_known']:.2f} to one from the other side" in text
+    true = f"(what the true z draws has {means['judge_of_the_true_z']:.2f})"
+    assert f"is {means['judge_known']:.2f} {true}, and {means['judge_aside_known']:.2f} to one from the other" in text
     assert f"tell, {means['judge_found']:.2f} and {means['judge_aside_found']:.2f}." in text
     assert f"off by {means['yaw_error']:.1f} degrees of yaw and {means['pitch_error']:.1f} of pitch" in text
     assert f"ID there is {means['id']:.2f}, and {means['id_others']:.2f} at the codes" in text
