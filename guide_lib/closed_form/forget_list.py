@@ -158,9 +158,7 @@ class ForgetList:
             raise GuideError(f"{path} does not hold people of this generator; load the generator that it is for.")
         fibre, people = facts.get("metric") == "fibre", {}
         if fibre and fibre_metric is None:
-            raise GuideError(
-                f"{path} has people erased with their fibre; load it by Session.load, or give the metric."
-            )
+            raise GuideError(f"{path} has people erased with their fibre; load it by Session.load, or give the metric.")
         for index, name in enumerate(json.loads(facts["names"])):
             parts = ((tensors[f"{index}/{part}"], tensors[f"{index}/{part}_row"].long()) for part in ("w_u", "w_t"))
             people[name] = Forgotten(*(distinct[:, row_of].to(base.w_avg) for distinct, row_of in parts))
