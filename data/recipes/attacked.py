@@ -1,5 +1,5 @@
 """Every attacker against every erasure, with controls, by two judges: results/attacked-attacks.jsonl (a search a line),
-attacked-people.jsonl (a student a line) and attacked.md.
+attacked-people.jsonl (a student a line), attacked.md and docs/attacked.png, what a search reaches after so many steps.
 
     python data/recipes/attacked.py                                 # twelve minutes a person on one core
     python data/recipes/attacked.py --people 4 --methods "for good" --attackers unseen
@@ -25,6 +25,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from guide_lib.attacks import ATTACKERS
 from guide_lib.commands.options import number, worker_options
@@ -35,12 +38,14 @@ from guide_lib.evaluation import (
     Measures,
     add_attacks,
     attack_lines,
+    budget_curves,
     leaderboard,
     shard_folder,
     summarise,
     table_of,
 )
 from guide_lib.experiment import load_networks, run_folder
+from guide_lib.figures.charts import curves
 from guide_lib.files import read_rows
 from guide_lib.generators import load_directions
 from guide_lib.metrics import thresholds_of
@@ -51,6 +56,7 @@ from guide_lib.unlearning import UnlearningSettings
 from guide_lib.workers import crew_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "attacked.png"
 RESOLUTION, SCENARIO = 128, "random"
 METHODS = ["closed form", "GUIDE", "for good"]
 SEARCHED = {  # name -> (attacker of the library, starts, how many times the steps)
@@ -58,7 +64,6 @@ SEARCHED = {  # name -> (attacker of the library, starts, how many times the ste
     "encoder": ("encoder", 1, 1),
     "unseen": ("independent", 2, 4),
 }
-SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}  # as in data/recipes/evaluation.py
 STORED = "attacked-"  # what the names of the stored files begin with
 SPACES = ("best", "untouched", "strangers", "excess")
 MEASURED = (
@@ -105,6 +110,15 @@ def write_tables(out: Path) -> str:
     return text
 
 
+def draw_budgets(rows: list[dict[str, Any]]) -> Image.Image:
+    """How close searches of the strong attacker have come after so many steps, by dlib."""
+    steps, lines = budget_curves(rows, "dlib", "strong")
+    steps_w = ATTACKERS[SEARCHED["strong"][0]].settings.steps_w
+    levels = {"accepted": thresholds_of("dlib", RESOLUTION).accepted}
+    words = f"steps of each start ({steps_w} in W, from there W+)", "cosine, better start"
+    return curves(steps, lines, *words, mark=steps_w, levels=levels)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=16)
@@ -126,7 +140,7 @@ def main() -> None:
             add_attacks(folder, args.out, prefixes=("", STORED))
             of_whom = args.device, args.seed, args.strangers
             ready = partial(open_table, folder.absolute(), tuple(args.attackers), *of_whom)
-            (table, measures), settings = ready(), UnlearningSettings.fast(**SHORT)
+            (table, measures), settings = ready(), UnlearningSettings.table()
             with crew_of(ready, args.workers, args.scheduler) as crew:
                 table.fill(
                     SCENARIO, args.methods, settings, args.people, measures=measures, crew=crew, shard=args.shard
@@ -135,6 +149,8 @@ def main() -> None:
             return
     add_attacks(args.out, *args.work, prefixes=(STORED, ""))
     print(write_tables(args.out))
+    if args.out == RESULTS:
+        draw_budgets(read_rows(RESULTS / f"{STORED}attacks.jsonl")).save(PICTURE)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 CHOSEN_ON = range(5, 9)  # ORL people, counted from 1
 RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cost as much as half a run
 # Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
-SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}
 KEPT = ("run.json", "people.jsonl")  # all that a run needs to go on
 MEASURED = {"pairs", "real", "attacks"}  # facts of a run that say what was measured, not how a person was erased
 
@@ -195,7 +194,7 @@ def main() -> None:
     people = table.people if args.people is None else args.people
     scenarios, methods = args.scenarios or table.scenarios, chosen_methods(args.methods or table.methods)
     asked = {"pairs": PAIRS if table.distribution else 0, "attacks": table.attacks}
-    settings = UnlearningSettings.fast(**SHORT)
+    settings = UnlearningSettings.table()
     kept = {name: args.out / f"{args.table}-{name}" for name in KEPT}
     with run_folder(args.work or Path("runs") / args.table) as folder:
         ready = partial(open_bench, folder.absolute(), resolution=RESOLUTION, device=args.device, **asked)

@@ -51,7 +51,6 @@ SHOWN, SHOWN_WITH = 5, 13  # seeds of the picture's person and of the six others
 WEIGHTS = (None, 1.0, 4.0, 16.0, 64.0, 1000.0)  # of the fibre; None is the closed form's usual metric
 CHOSEN_ON = range(100, 104)
 UNTRAINED = ["closed form", "closed form of the fibre"]
-SHORT = {"steps": 70, "learning_rate": 6e-5, "mixed_precision": True}  # as in data/recipes/evaluation.py
 MEASURED = ("id", "id_fibre", "accepted_fibre", "id_fibre_control", "accepted_fibre_control")
 KEPT_OF_OTHERS = ("retention", "retention_lowest", "retained", "clean", "seconds")
 
@@ -85,7 +84,7 @@ def choose(networks: Networks, coordinates: IdentityCoordinates) -> None:
 
 def measure(networks: Networks, coordinates: IdentityCoordinates, methods: list[str], people: int) -> None:
     """A row for each person and method."""
-    session, settings = Session(networks), UnlearningSettings.fast(**SHORT)
+    session, settings = Session(networks), UnlearningSettings.table()
     known = {(row["method"], row["person"]) for row in read_rows(ROWS)}
     for person in people_of(SCENARIO, networks, people, session.folder):
         for method in methods:

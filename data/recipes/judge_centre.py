@@ -17,20 +17,21 @@ from torch import Tensor
 from tqdm import trange
 
 from guide_lib.generators import load_generator
+from guide_lib.generators.heads_eg3d import CENTRE as HEADS_CENTRE
 from guide_lib.generators.heads_eg3d import NAME
 from guide_lib.perception import load_judge
-from guide_lib.perception.identity import CENTRES
+from guide_lib.perception.identity import CENTRE
 from guide_lib.runtime import keep_freed_memory, pick_device
 
 DATA = Path(__file__).resolve().parents[1]
 SEED, BATCH = 1024, 16
-GENERATORS = {"mobilestylegan-ffhq": 256, NAME: None}  # and at which resolution
+GENERATORS = {"mobilestylegan-ffhq": (CENTRE, 256), NAME: (HEADS_CENTRE, None)}  # file, resolution
 
 
 @torch.no_grad()
 def mean_embedding(count: int, device: torch.device, name: str = "mobilestylegan-ffhq") -> Tensor:
     """The mean of `count` unit embeddings of what a generator draws, [1,128]."""
-    generator = load_generator(name, GENERATORS[name], device)
+    generator = load_generator(name, GENERATORS[name][1], device)
     judge = load_judge(device=device, centred=False)
     rng = torch.Generator().manual_seed(SEED)
     total = torch.zeros(1, 128, dtype=torch.float64)
@@ -48,8 +49,7 @@ def main() -> None:
     parser.add_argument("--generator", choices=GENERATORS, default="mobilestylegan-ffhq")
     args = parser.parse_args()
     keep_freed_memory()
-    centre = mean_embedding(args.count, pick_device(), args.generator)
-    target = DATA / CENTRES["heads" if args.generator == NAME else "ffhq"]
+    centre, target = mean_embedding(args.count, pick_device(), args.generator), DATA / GENERATORS[args.generator][0]
     save_file({"centre": centre}, target, metadata={"seed": str(SEED), "count": str(args.count)})
     print(f"{target.name}: norm {centre.norm():.3f}")
 

@@ -138,19 +138,14 @@ def rejecting(orl: Tensor, people: Tensor) -> dict[str, object]:
     }
 
 
-def judged(strangers: Tensor, others: Tensor, photos: Tensor, people: Tensor, whose: str = "orl") -> dict[str, object]:
-    """Both thresholds of one judge at one resolution. strangers, others: [N, D], of the two seeds.
-
-    photos: of people, as many of each, called `whose` in what is found.
-    """
+def judged(strangers: Tensor, others: Tensor, orl: Tensor, people: Tensor) -> dict[str, object]:
+    """Both thresholds of one judge at one resolution. strangers, others: [N, D], of the two seeds."""
     cosines, everybody = impostor_cosines(strangers), torch.arange(len(others))
-    accepted, strict = accepting(strangers), rejecting(photos, people)
+    accepted, strict = accepting(strangers), rejecting(orl, people)
     found: dict[str, object] = {"strangers_mean": cosines.mean().item(), "strangers_sd": cosines.std().item()}
     for name, chosen in (("accepted", accepted), ("strict", min(accepted, strict, key=lambda own: own["threshold"]))):
-        on_photos = {
-            f"{whose}_{kind}": counted for kind, counted in verdicts(photos, people, chosen["threshold"]).items()
-        }
-        found[name] = chosen | verdicts(others, everybody, chosen["threshold"]) | on_photos
+        on_orl = {f"orl_{kind}": counted for kind, counted in verdicts(orl, people, chosen["threshold"]).items()}
+        found[name] = chosen | verdicts(others, everybody, chosen["threshold"]) | on_orl
     return found
 
 

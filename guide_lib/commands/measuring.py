@@ -99,9 +99,8 @@ def attack(args: argparse.Namespace) -> None:
     if not args.out.is_dir():
         raise GuideError(f"There is no folder at {args.out}; name that of the run with --out.")
     with run_folder(args.out) as folder:
-        session = Session.load(folder, args.device)
-        found = session.attack(args.name, **given(args, "attacker"))
-        facts = facts_of(found, session.networks.acceptance)
+        found = Session.load(folder, args.device).attack(args.name, **given(args, "attacker"))
+        facts = facts_of(found)
         write_json(folder / f"attack-{file_stem(args.name)}.json", {"attack": args.name, "found": facts})
     for line in facts:
         print(", ".join(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}"

@@ -1,6 +1,6 @@
 """Methods beside one another over several people: scenarios, rows, tables, a report."""
 
-from guide_lib.evaluation.attack_rows import add_attacks, attack_lines
+from guide_lib.evaluation.attack_rows import add_attacks, attack_lines, budget_curves
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.bench import Bench, open_bench
 from guide_lib.evaluation.claims import add_rows, claim_folder, facts_made, shard_folder
@@ -22,6 +22,7 @@ __all__ = [
     "add_attacks",
     "add_rows",
     "attack_lines",
+    "budget_curves",
     "chosen_methods",
     "claim_folder",
     "contrast",

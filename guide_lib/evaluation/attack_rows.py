@@ -125,6 +125,34 @@ def attack_lines(
         yield line
 
 
+def budget_curves(
+    rows: Sequence[Mapping[str, Any]], judge: str, attacker: str
+) -> tuple[list[int], dict[str, list[float]]]:
+    """What a search has reached after so many steps: (steps, name -> mean over people and seeds of the best start).
+
+    Spaces follow one another as the attacker takes them. Names are the methods, "untouched" and, pooled over the
+    students, "strangers". Searches that ended early or looked elsewhere than the first are left out.
+
+    >>> seen = {"looks": [20, 40], "judge": {"seen": [[0.3, 0.2], [0.4, 0.7]]}}
+    >>> row = {"method": "GUIDE", "attacker": "one", "who": "person", "spaces": {"W": [seen], "W+": [seen]}}
+    >>> budget_curves([row], "judge", "one")
+    ([20, 40, 60, 80], {'GUIDE': [0.3, 0.7, 0.3, 0.7]})
+    """
+    steps, found = list[int](), dict[str, list[list[float]]]()
+    for row in rows:
+        if row["attacker"] != attacker:
+            continue
+        looks, best = list[int](), list[float]()
+        for searched, *_ in row["spaces"].values():
+            before = looks[-1] if looks else 0
+            looks += [before + look for look in searched["looks"]]
+            best += map(max, searched[judge]["seen"])
+        steps = steps or looks
+        if looks == steps:
+            found.setdefault("strangers" if row["who"] == "stranger" else row["method"], []).append(best)
+    return steps, {name: [sum(each) / len(each) for each in zip(*many, strict=True)] for name, many in found.items()}
+
+
 def _cell(
     space: str, judge: str, facts: list[dict[str, Any]], control: dict[str, Any], others: dict[str, Any] | None
 ) -> dict[str, float] | None:

@@ -33,22 +33,11 @@ THRESHOLDS: dict[str, dict[int, Thresholds]] = {
     "dlib": {128: Thresholds(0.708, 0.651), 256: Thresholds(0.716, 0.651)},
     "edgeface": {128: Thresholds(0.456, 0.456), 256: Thresholds(0.466, 0.466)},
 }
-# Of rendered heads, 128 px (data/recipes/heads_threshold.py, data/results/heads-threshold.json).
-HEADS = {"dlib": Thresholds(0.0, 0.0), "edgeface": Thresholds(0.0, 0.0)}
 ACCEPTANCE, STRICT = THRESHOLDS["dlib"][256].accepted, THRESHOLDS["dlib"][256].strict
 
 
-def acceptance_of(faces: str) -> float:
-    """The one threshold of dlib's that reports use for a generator's faces, whatever their size.
-
-    >>> acceptance_of("ffhq") == ACCEPTANCE, acceptance_of("heads") == thresholds_of("dlib", 128, "heads").accepted
-    (True, True)
-    """
-    return HEADS["dlib"].accepted if faces == "heads" else ACCEPTANCE
-
-
-def thresholds_of(judge: str, resolution: int, faces: str = "ffhq") -> Thresholds:
-    """Of a judge, for pictures of `resolution` px; those of 256 px for larger ones. faces: a generator's.
+def thresholds_of(judge: str, resolution: int) -> Thresholds:
+    """Of a judge, for pictures of `resolution` px; those of 256 px for larger ones.
 
     Raises:
         GuideError: nobody measured any for this judge.
@@ -62,7 +51,5 @@ def thresholds_of(judge: str, resolution: int, faces: str = "ffhq") -> Threshold
     if judge not in THRESHOLDS:
         known = ", ".join(THRESHOLDS)
         raise GuideError(f"No threshold was measured for the judge '{judge}'; choose one of: {known}.")
-    if faces == "heads":
-        return HEADS[judge]
     measured = THRESHOLDS[judge]
     return measured[min((size for size in measured if size >= resolution), default=max(measured))]

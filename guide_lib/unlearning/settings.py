@@ -94,6 +94,15 @@ class UnlearningSettings:
         return replace(quick, **{"mixed_precision": mixed} | changes)
 
     @classmethod
+    def table(cls, **changes: object) -> UnlearningSettings:
+        """That of the tables: `fast` halved, at twice its rate; in mixed precision everywhere, so that rows agree.
+
+        >>> UnlearningSettings.table().steps
+        70
+        """
+        return cls.fast(**{"steps": 70, "learning_rate": 6e-5, "mixed_precision": True} | changes)
+
+    @classmethod
     def styles(cls, device: torch.device | None = None, **changes: object) -> UnlearningSettings:
         """As `fast`, but the style layers alone learn: steps are a tenth faster, and 100 are enough."""
         return cls.fast(device, **{"steps": 100, "learning_rate": 4e-5, "trained": "styles"} | changes)

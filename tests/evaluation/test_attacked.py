@@ -10,7 +10,7 @@ from tiny import GreyEncoder, TinyEmbedder
 from guide_lib.attacks import Attacker, Equipment, likelihood_of, strangers_of
 from guide_lib.errors import GuideError
 from guide_lib.evaluation import attacked
-from guide_lib.evaluation.attack_rows import add_attacks, attack_lines, search_key
+from guide_lib.evaluation.attack_rows import add_attacks, attack_lines, budget_curves, search_key
 from guide_lib.evaluation.attacked import AttackTable
 from guide_lib.evaluation.claims import shard_folder
 from guide_lib.evaluation.measuring import Measures
@@ -158,6 +158,18 @@ def test_seeds_are_pooled_person_by_person_each_beside_its_own_controls():
     nobody = [row for row in rows if row["who"] == "person" or row["person"] == "0"]
     assert [line["people"] for line in attack_lines(nobody, "judge", threshold=0.75)] == [1]
     assert not list(attack_lines([row for row in rows if row["who"] == "person"], "judge", threshold=0.75))
+
+
+def test_curves_are_means_of_the_better_start_and_leave_out_searches_that_ended_early():
+    def row(seen, who="person", looks=(20, 40), attacker="one"):
+        spaces = {"W": [{"looks": list(looks), "judge": {"seen": seen}}]}
+        return {"method": "GUIDE", "attacker": attacker, "who": who, "spaces": spaces}
+
+    rows = [row([[0.1, 0.3], [0.5, 0.4]]), row([[0.5, 0.1], [0.7, 0.9]]), row([[0.2], [0.6]], who="stranger")]
+    rows += [row([[0.9]], looks=(20,)), row([[0.9], [0.9]], attacker="another")]
+    steps, lines = budget_curves(rows, "judge", "one")
+    assert steps == [20, 40] and list(lines) == ["GUIDE", "strangers"]
+    assert lines["GUIDE"] == pytest.approx([0.4, 0.7]) and lines["strangers"] == [0.2, 0.6]
 
 
 def test_shards_fill_their_part_and_the_whole_takes_their_rows(tmp_path, monkeypatch):

@@ -155,12 +155,11 @@ def test_the_table_of_presets(name):
 
 
 def test_the_tables_settings():
-    short, fast = recipe("evaluation").SHORT, UnlearningSettings.fast()
-    assert short["steps"] * 2 == fast.steps and short["learning_rate"] == 2 * fast.learning_rate
+    short, fast = UnlearningSettings.table(), UnlearningSettings.fast()
+    assert short.steps * 2 == fast.steps and short.learning_rate == 2 * fast.learning_rate and short.mixed_precision
     adapters = scenarios.METHODS["GUIDE by adapters"].changes["learning_rate"]
-    rates = f"{short['learning_rate']:.0e}", f"{adapters:.0e}"
-    rate, slow = (text.replace("e-0", "e-") for text in rates)
-    assert f"{short['steps']} steps at {rate} (adapters at {slow}), {recipe('evaluation').RESOLUTION} px" in TEXT
+    rate, slow = (f"{value:.0e}".replace("e-0", "e-") for value in (short.learning_rate, adapters))
+    assert f"{short.steps} steps at {rate} (adapters at {slow}), {recipe('evaluation').RESOLUTION} px" in TEXT
 
 
 def test_fid_beside_torchmetrics():

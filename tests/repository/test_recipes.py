@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,7 @@ def attacks(networks, monkeypatch):
     monkeypatch.setattr(module, "load_networks", lambda **_: networks)
     monkeypatch.setattr(module, "load_directions", lambda _: None)
     monkeypatch.setattr(module, "load_judge", lambda *_: TinyEmbedder(seed=9))
-    monkeypatch.setattr(module, "SHORT", {"steps": 2})
+    monkeypatch.setattr(UnlearningSettings, "table", partial(UnlearningSettings.fast, steps=2))
     short = replace(module.ATTACKERS["own"], settings=InversionSettings(2, 2))
     monkeypatch.setattr(module, "ATTACKERS", {"own": short})
 
@@ -232,7 +233,7 @@ def test_the_evaluation_keeps_its_rows_beside_the_recipe_and_goes_on_from_them(n
         return Bench(Session(networks, folder), measures)
 
     monkeypatch.setattr(module, "open_bench", bench)
-    monkeypatch.setattr(module, "SHORT", {"steps": 2})
+    monkeypatch.setattr(UnlearningSettings, "table", partial(UnlearningSettings.fast, steps=2))
 
     def rows(people: int, *more: str) -> list[str]:
         made = ["main", "--scenarios", "random", "--methods", "GUIDE", "--people", f"{people}", *more]

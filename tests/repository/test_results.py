@@ -7,10 +7,14 @@ from dataclasses import asdict
 from statistics import median
 
 import pytest
-from project import RESULTS, page, recipe, sentences
+from PIL import Image
+from project import RESULTS, ROOT, page, recipe, sentences
 
+from guide_lib.evaluation.attack_rows import budget_curves
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
+from guide_lib.files import read_rows as read_lines
 from guide_lib.metrics.forgetting import ACCEPTANCE
+from guide_lib.metrics.thresholds import thresholds_of
 from guide_lib.unlearning import UnlearningSettings
 
 RESULTS_PAGE, SPEED, EG3D = "docs/results.md", "docs/speed.md", "docs/eg3d.md"
@@ -69,6 +73,15 @@ def test_the_searched_erasures_are_the_stored_ones(tmp_path):
     text = recipe("attacked").write_tables(tmp_path)
     assert text == (RESULTS / "attacked.md").read_text(encoding="utf-8")
     assert all(table.strip() in page(RESULTS_PAGE) for table in text.split("\n\n"))
+
+
+def test_every_method_is_found_within_forty_steps_as_the_picture_shows():
+    rows, threshold = read_lines(RESULTS / "attacked-attacks.jsonl"), thresholds_of("dlib", 128).accepted
+    steps, lines = budget_curves(rows, "dlib", "strong")
+    assert all(reached[steps.index(40)] >= threshold for reached in lines.values())
+    assert "on average all are found after 40 steps of each start" in sentences(RESULTS_PAGE)
+    with Image.open(ROOT / "docs" / "attacked.png") as picture:
+        assert picture.size == recipe("attacked").draw_budgets(rows).size
 
 
 def test_what_is_left_of_a_fibre_is_what_is_stored(tmp_path, monkeypatch):
