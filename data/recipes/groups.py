@@ -25,13 +25,13 @@ from guide_lib.evaluation import read_rows
 from guide_lib.evaluation.scenarios import TRUNCATIONS
 from guide_lib.experiment import load_networks, sample_person
 from guide_lib.files import write_json
-from guide_lib.generators import load_attributes
+from guide_lib.generators import adults, load_attributes
 from guide_lib.metrics.intervals import mean_interval
 from guide_lib.runtime import keep_freed_memory
 from guide_lib.targets import draw_strangers, natural_target, ufo_target
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-RESOLUTION, SEEDS, CHILD = 128, range(100, 164), 1.0  # CHILD: standard deviations from which on nobody is an adult
+RESOLUTION, SEEDS = 128, range(100, 164)
 COLUMNS = ("id", "id_others", "retention", "retention_min")
 
 
@@ -72,11 +72,10 @@ def main() -> None:
     generator, w_avg, attributes = networks.generator, networks.generator.w_avg, load_attributes()
     known = generator, networks.embedder
     crowd = draw_strangers(*known, population_moment(generator), attributes)
-    people = [sample_person(generator, seed) for seed in SEEDS]
-    adults = [w for w in people if readings(w, w_avg, attributes)["child"] < CHILD]
+    people = [w for w in (sample_person(generator, seed) for seed in SEEDS) if adults(w, generator)]
     rules = {"ufo": lambda w: ufo_target(w, w_avg), "natural": lambda w: natural_target(w, *known, crowd)}
     targets = {
-        name: changes([(readings(w, w_avg, attributes), readings(rule(w), w_avg, attributes)) for w in adults])
+        name: changes([(readings(w, w_avg, attributes), readings(rule(w), w_avg, attributes)) for w in people])
         for name, rule in rules.items()
     }
     rows = [
@@ -89,7 +88,7 @@ def main() -> None:
         seed = int(row["person"])
         w = sample_person(generator, seed, TRUNCATIONS[seed % len(TRUNCATIONS)])
         groups[row["person"]] = "man" if readings(w, w_avg, attributes)["sex"] > 0 else "woman"
-    found = {"adults": len(adults), "targets": targets, "erased": by_group(rows, groups)}
+    found = {"adults": len(people), "targets": targets, "erased": by_group(rows, groups)}
     write_json(args.out, found)
     print(found)
 

@@ -41,7 +41,10 @@ def check_layer(answer: Answer) -> str:
     rng = torch.Generator().manual_seed(1)
     P, mean = torch.randn(4, 4, generator=rng), torch.randn(4, generator=rng)
     rest = torch.eye(4) - P
-    got = answer(weight.clone(), bias.clone(), P.clone(), mean.clone())
+    layer = {"weight": weight, "bias": bias, "P": P, "mean": mean}
+    given = {name: value.clone() for name, value in layer.items()}
+    kept = {name: (given[name], value) for name, value in layer.items()}
+    got = answer(*given.values())
     if is_nothing(got):
         return NOTHING
     if not isinstance(got, tuple | list) or len(got) != 2:
@@ -55,11 +58,13 @@ def check_layer(answer: Answer) -> str:
                 "the sign is turned": bias - weight @ rest @ mean,
                 "it is what P leaves of the mean, not P times the mean": bias + weight @ P @ mean,
                 "A is the old weight there": bias + weight @ P @ rest @ mean,
+                "what P makes of the mean has to go": bias + weight @ mean,
+                "the mean has to come back": bias - weight @ P @ mean,
                 "the old bias is missing": weight @ rest @ mean,
             },
         ),
     }
     for (name, (expected, mistakes)), value in zip(tasks.items(), got, strict=True):
-        if (verdict := compare(value, expected, mistakes)) != RIGHT:
+        if (verdict := compare(value, expected, mistakes, kept)) != RIGHT:
             return f"{name}: {verdict}"
     return RIGHT

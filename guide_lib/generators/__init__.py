@@ -2,7 +2,15 @@
 
 from guide_lib.generators.alignment import EG3D_FFHQ, FFHQ, Alignment, MeanFace
 from guide_lib.generators.base import Generator, Rendering, View
-from guide_lib.generators.directions import distance_from_w, load_attributes, load_directions, measure_faces, mix, move
+from guide_lib.generators.directions import (
+    adults,
+    distance_from_w,
+    load_attributes,
+    load_directions,
+    measure_faces,
+    mix,
+    move,
+)
 from guide_lib.generators.load import load_generator
 from guide_lib.generators.released import as_released
 from guide_lib.generators.students import dressed, load_student, save_student
@@ -15,6 +23,7 @@ __all__ = [
     "MeanFace",
     "Rendering",
     "View",
+    "adults",
     "as_released",
     "distance_from_w",
     "dressed",

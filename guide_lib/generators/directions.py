@@ -23,9 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from guide_lib.assets import shipped
+from guide_lib.generators.base import Generator
+from guide_lib.generators.mobile import MobileStyleGAN
 
 FILE = "mobilestylegan-ffhq-directions.safetensors"
 ATTRIBUTES_FILE = "mobilestylegan-ffhq-attributes.safetensors"
+CHILD = 1.0  # standard deviations of apparent childhood beyond the mean face, from which on nobody is an adult
 UNITS = {"yaw": "degrees", "pitch": "degrees", "smile": "standard deviations"}
 
 # A face as a stiff mask: the tip of the nose stands half an eye distance in front of the plane of eyes and mouth,
@@ -55,6 +58,19 @@ def load_attributes(device: torch.device | str | None = None) -> dict[str, Tenso
     {'child': [512], 'old': [512], 'sex': [512]}
     """
     return load_file(shipped(ATTRIBUTES_FILE), device=str(device or "cpu"))
+
+
+def adults(ws: Tensor, generator: Generator) -> Tensor:
+    """Which of the people ws [N, rows, w_dim], in W, look like adults: [N] bool. All, where childhood cannot be read.
+
+    Seeds draw children, too; whoever erases people by seed leaves these out. Read for `mobilestylegan-ffhq` alone.
+
+    >>> adults(generator.w_avg + torch.ones(2, 3, 6), generator)
+    tensor([True, True])
+    """
+    if not isinstance(generator, MobileStyleGAN):
+        return torch.ones(len(ws), dtype=torch.bool, device=ws.device)
+    return (ws - generator.w_avg)[:, 0] @ load_attributes(ws.device)["child"] < CHILD
 
 
 def move(ws: Tensor, direction: Tensor, amount: float | Tensor, rows: Sequence[int] | None = None) -> Tensor:

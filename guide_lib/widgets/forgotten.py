@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,19 @@ from guide_lib.closed_form import erase, forgetful
 from guide_lib.experiment import other_people, sample_person
 from guide_lib.figures.layout import GAP, stack
 from guide_lib.figures.plots import image_grid
+from guide_lib.generators import Generator, adults
 from guide_lib.metrics.identity import render
 from guide_lib.perception.identity import identity_cosine
 from guide_lib.widgets.explorers import Explorer, slider
 
 if TYPE_CHECKING:
     from guide_lib.session import Session
+
+
+def _grown_up(generator: Generator) -> Iterator[Tensor]:
+    """The adults [1, rows, w_dim] among the people of seeds 1, 2, ..."""
+    people = (sample_person(generator, seed) for seed in count(1))
+    return (w for w in people if adults(w, generator))
 
 
 class ManyForgotten(Explorer):
@@ -49,17 +57,19 @@ class ManyForgotten(Explorer):
 
     @classmethod
     def of(cls, session: Session, most: int = 100, shown: int = 8, others: int = 8) -> ManyForgotten:
-        """People of seeds 1, 2, ... are erased from the untouched generator of a session.
+        """The adults among seeds 1, 2, ... are erased from the untouched generator of a session.
 
-        Each is replaced by the next of the session's strangers, unseen, so there are at most as many people as those.
+        Each is replaced by the next adult of the session's strangers, unseen, so there are at most as many people as
+        those.
         """
-        generator, judge, targets = session.generator, session.networks.judge, session.strangers.ws[:most]
-        people = torch.cat([sample_person(generator, seed) for seed in range(1, len(targets) + 1)])
+        generator, judge, strangers = session.generator, session.networks.judge, session.strangers.ws
+        targets = strangers[adults(strangers, generator)][:most]
+        people = torch.cat(list(islice(_grown_up(generator), len(targets))))
         watched = torch.cat([people[:shown], other_people(generator, others)])
         metric, known = session.lists[0].metric, judge.embed_faces(render(generator, watched))[0]
 
-        def draw(count: int) -> Tensor:
-            solved = [erase(people[:count], targets[:count], generator.w_avg, metric)] if count else []
+        def draw(first: int) -> Tensor:
+            solved = [erase(people[:first], targets[:first], generator.w_avg, metric)] if first else []
             return render(forgetful(generator, solved), watched)
 
         return cls(draw, lambda after: identity_cosine(known, judge.embed_faces(after)[0]), shown, len(targets))

@@ -162,6 +162,18 @@ def searched(loss_of, starts, steps, rate, **how):
     return best(loss_of, descend(loss_of, starts, steps, rate, **how))
 
 
+def stale(loss_of, starts, steps, rate):
+    losses = loss_of(descend(loss_of, starts, steps - 1, rate))
+    return descend(loss_of, starts, steps, rate)[losses.argmin()]
+
+
+def passed(loss_of, starts, steps, rate, later=0):
+    """The best code of all steps but the last; later: how many steps after its loss it is taken."""
+    looks = [(loss_of(descend(loss_of, starts, n, rate)), n) for n in range(steps)]
+    losses, n = min(looks, key=lambda look: look[0].min().item())
+    return descend(loss_of, starts, n + later, rate)[losses.argmin()]
+
+
 def in_place(loss_of, starts, steps, rate):
     starts.copy_(descend(loss_of, starts, steps, rate))
     return best(loss_of, starts).clone()
@@ -324,6 +336,9 @@ WRONG = [
     (ex.check_layer, "bias: .*sign", lambda a, b, P, m: (a @ P, 2 * b - layer(a, b, P, m)[1])),
     (ex.check_layer, "what P leaves", lambda a, b, P, m: (a @ P, b + a @ P @ m)),
     (ex.check_layer, "the old weight", lambda a, b, P, m: (a @ P, b + a @ P @ m - a @ P @ P @ m)),
+    (ex.check_layer, "has to go", lambda a, b, P, m: (a @ P, b + a @ m)),
+    (ex.check_layer, "has to come back", lambda a, b, P, m: (a @ P, b - a @ P @ m)),
+    (ex.check_layer, "`bias` itself", lambda a, b, P, m: (a @ P, b.add_(a @ m - a @ P @ m))),
     (ex.check_layer, "old bias is missing", lambda a, b, P, m: (a @ P, a @ m - a @ P @ m)),
     (ex.check_summary, "whole width", lambda v: summary(v, factor=3.92)),
     (ex.check_summary, "divide by the root of n", lambda v: (v.mean(), 1.96 * v.std())),
@@ -370,6 +385,9 @@ WRONG = [
     (ex.check_search, "that were found are averaged", lambda *task: descend(*task).mean(0)),
     (ex.check_search, "too few", lambda f, s, n, r: searched(f, s, n - 1, r)),
     (ex.check_search, "too many", lambda f, s, n, r: searched(f, s, n + 1, r)),
+    (ex.check_search, "before the last step", stale),
+    (ex.check_search, "keep one that the last step leaves", lambda *task: passed(*task)),
+    (ex.check_search, "not the one whose loss", lambda *task: passed(*task, later=1)),
     (ex.check_search, "`starts` itself", in_place),
     (ex.check_search, "shape is", descend),
     (ex.check_search, "differs", lambda f, s, n, r: searched(f, s, 12, 0.1)),
@@ -380,6 +398,10 @@ WRONG = [
     (ex.check_gaps, "exchanged", lambda *task: gaps(*task)[::-1]),
     (ex.check_gaps, "both signs", lambda *task: [-gap for gap in gaps(*task)]),
     (ex.check_gaps, "the person less the strangers", lambda *task: (gaps(*task)[0], -gaps(*task)[1])),
+    (ex.check_gaps, "untouched generator's best less", lambda *task: (-gaps(*task)[0], gaps(*task)[1])),
+    (ex.check_gaps, "a gap may be negative", lambda *task: [max(gap, 0.0) for gap in gaps(*task)]),
+    (ex.check_gaps, "withheld may be negative", lambda *task: (max(gaps(*task)[0], 0.0), gaps(*task)[1])),
+    (ex.check_gaps, "choose first", lambda p, g, s: ((g - p).max(), gaps(p, g, s)[1])),
     (ex.check_gaps, "sought in the student", lambda p, g, s: (gaps(p, g, s)[0], gaps(g, g, s)[1])),
     (ex.check_gaps, "two numbers", lambda p, g, s: p.max() - s.max()),
 ]

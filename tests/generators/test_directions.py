@@ -6,10 +6,13 @@ import torch
 from project import ships
 from tiny import TinyGenerator
 
+from guide_lib.experiment import sample_person
 from guide_lib.generators import load_generator
 from guide_lib.generators.directions import (
+    ATTRIBUTES_FILE,
     FILE,
     UNITS,
+    adults,
     cost_of_moves,
     least_change,
     load_directions,
@@ -154,3 +157,11 @@ def test_the_shipped_directions_turn_generated_faces_by_about_what_they_say():
         turned = np.nanmean(measured(name, 8.0) - measured(name, -8.0))
         assert 8 < turned < 24
     assert np.nanmean(measured("smile", 1.0) - measured("smile", -1.0)) > 0
+
+
+@pytest.mark.skipif(not ships(ATTRIBUTES_FILE), reason="the readings do not ship")
+def test_seeds_that_draw_children_are_no_adults():
+    """Seeds 1 to 8, looked at: the fourth draws a toddler, the seventh a girl, the others draw adults."""
+    generator = load_generator(resolution=128)
+    people = torch.cat([sample_person(generator, seed) for seed in range(1, 9)])
+    assert adults(people, generator).tolist() == [seed not in (4, 7) for seed in range(1, 9)]

@@ -12,7 +12,7 @@ from guide_lib.session import Session
 from guide_lib.session import session as sessions
 from guide_lib.targets import average_target
 from guide_lib.unlearning import UnlearningSettings, unlearn
-from guide_lib.widgets import ManyForgotten
+from guide_lib.widgets import ManyForgotten, forgotten
 
 NETWORKS = Networks(TinyGenerator(), TinyPerceptual(), AnySize(), AnySize(seed=8))
 GENERATOR = NETWORKS.generator
@@ -170,3 +170,22 @@ def test_the_view_of_many_draws_them_as_if_each_had_been_erased_by_hand(session)
     expected = identity_similarity(NETWORKS.judge, before, after)[0].tolist()
     assert view.cosines() == (pytest.approx(expected[:2], abs=1e-4), pytest.approx(expected[2:], abs=1e-4))
     assert ManyForgotten.of(session, most=10_000, shown=1, others=1).controls["people"].max == len(session.strangers.ws)
+
+
+def test_the_view_of_many_erases_adults_and_replaces_them_by_adults(session, monkeypatch):
+    """Here seeds 1 and 3 draw children, and so do the first and the third stranger."""
+    children = torch.cat([sample_person(GENERATOR, seed) for seed in (1, 3)] + [session.strangers.ws[[0, 2]]])
+
+    def grown_up(ws, generator):
+        assert generator is GENERATOR
+        return torch.tensor([not any(torch.equal(w, child) for child in children) for w in ws])
+
+    monkeypatch.setattr(forgotten, "adults", grown_up)
+    view = ManyForgotten.of(session, most=2, shown=2, others=1)
+    view.set(people=2)
+    w_u = torch.cat([sample_person(GENERATOR, seed) for seed in (2, 4)])
+    student = forgetful(GENERATOR, [erase(w_u, session.strangers.ws[[1, 3]], GENERATOR.w_avg, METRIC)])
+    expected = identity_similarity(NETWORKS.judge, GENERATOR.picture(w_u), student.picture(w_u))[0].tolist()
+    assert view.cosines()[0] == pytest.approx(expected, abs=1e-4)
+    full = ManyForgotten.of(session, most=10_000, shown=1, others=1)
+    assert full.controls["people"].max == len(session.strangers.ws) - 2
