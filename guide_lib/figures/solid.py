@@ -36,6 +36,7 @@ from guide_lib.heads.shape import normals
 
 HALVED = 0.01  # of the box
 POINTS = 1 << 17  # of the field that are asked at a time: bounds the memory
+MET = 0.2  # the share of a ray's light that should come from matter
 LIGHT = (-0.4, 0.5, 0.8)  # where clay is lit from, in the camera's frame: left, above, in front
 
 
@@ -121,10 +122,12 @@ def _field(generator: EG3D, planes: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def depth_picture(generator: EG3D, ws: Tensor, view: View | None = None) -> Image.Image:
-    """How far away each ray of a view of ws [1, rows, w_dim] meets matter: what is near is bright."""
-    depth = generator.render(generator.planes(ws), *generator.camera(view or View()))[1][0]
+    """How far away each ray of a view of ws [1, rows, w_dim] meets matter: what is near is bright, nothing is black."""
+    features, depth = (part[0] for part in generator.render(generator.planes(ws), *generator.camera(view or View())))
     sampling = generator.config.sampling
-    return to_pil((1 - 2 * (depth - sampling.near) / (sampling.far - sampling.near)).expand(3, -1, -1))
+    bright = 1 - 2 * (depth - sampling.near) / (sampling.far - sampling.near)
+    met = features.amax(0) > 2 * MET - 1  # where a ray meets nothing, all features are -1, and its depth is chance
+    return to_pil(torch.where(met, bright, -1.0).expand(3, -1, -1))
 
 
 def around(yaw: float = 35.0, count: int = 24) -> list[View]:
