@@ -341,3 +341,20 @@ def test_how_well_the_small_heads_are_drawn():
 def test_what_a_judge_accepts_of_heads():
     accepted = stored("heads-threshold")["judges"]["dlib"]["accepted"]["threshold"]
     assert f"one in a thousand pairs of different drawn heads reaches {accepted:.3f}" in sentences(EG3D)
+
+
+def test_photographs_of_heads_are_inverted_as_it_says():
+    found, text = stored("heads-inversion"), sentences(EG3D)
+    means = {name: sum(row[name] for row in found["rows"]) / found["people"] for name in found["means"]}
+    assert means == pytest.approx(found["means"]) and len(found["rows"]) == found["people"]
+    assert f"Photographs of {found['people']} such people, inverted over W in {found['steps_w']} steps" in text
+    true = f"(what the true z draws has {means['judge_of_the_true_z']:.2f})"
+    assert f"is {means['judge_known']:.2f} {true}, and {means['judge_aside_known']:.2f} to one from the other" in text
+    assert f"tell, {means['judge_found']:.2f} and {means['judge_aside_found']:.2f}." in text
+    assert f"off by {means['yaw_error']:.1f} degrees of yaw and {means['pitch_error']:.1f} of pitch" in text
+    assert f"ID there is {means['id']:.2f}, and {means['id_others']:.2f} at the codes" in text
+
+
+def test_the_table_of_heads_is_of_the_stored_people(monkeypatch):
+    table = recipe("heads_table").table_of_rows(rows_of("heads"))
+    assert table == (RESULTS / "heads.md").read_text(encoding="utf-8").strip() and table in page(EG3D)
