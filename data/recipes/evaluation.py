@@ -66,7 +66,6 @@ from guide_lib.workers import crew_of
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CHOSEN_ON = range(5, 9)  # ORL people, counted from 1
 RESOLUTION, PAIRS, PHOTOS = 128, 256, 4  # PAIRS: for FID_pre and KID, which cost as much as half a run
-# Half the preset's steps at twice its rate, which pictures of this size bear: hours instead of a day.
 KEPT = ("run.json", "people.jsonl")  # all that a run needs to go on
 MEASURED = {"pairs", "real", "attacks"}  # facts of a run that say what was measured, not how a person was erased
 

@@ -40,12 +40,16 @@ OTHER_DAYS = 2
 SETTINGS = InversionSettings(steps_w=50, steps_w_plus=0, learning_rate=0.05)
 
 
+def other_side(view: View) -> View:
+    """Of the face, from the same height."""
+    return View(-float(np.copysign(YAW, view.yaw)), view.pitch)
+
+
 def photographs_of(session: Session, index: int) -> tuple[Tensor, list[View], Tensor]:
     """Of a person: the photograph and those of other days [1 + 2, 3, S, S], their cameras, one from the other side."""
     rng, person = np.random.default_rng([SEED, index]), describe(held_out(index)[0][0].numpy())
     views = [View(float(rng.uniform(-YAW, YAW)), float(rng.uniform(-PITCH, PITCH))) for _ in range(1 + OTHER_DAYS)]
-    aside = View(-np.copysign(YAW, views[0].yaw), views[0].pitch)
-    poses = [session.generator.camera(view)[0][0] for view in [*views, aside]]
+    poses = [session.generator.camera(view)[0][0] for view in [*views, other_side(views[0])]]
     days = [another_day(person, rng, redressed=True) for _ in range(OTHER_DAYS)]
     lights = [Light(), *(Light.draw(rng) for _ in range(OTHER_DAYS)), Light()]
     photos = [photograph(who, pose, 128, light).image
@@ -57,7 +61,7 @@ def one_person(session: Session, index: int) -> dict[str, float]:
     """Everything that is stored of a person."""
     generator, networks = session.generator, session.networks
     photos, views, aside_photo = photographs_of(session, index)
-    aside, found = View(-float(np.copysign(YAW, views[0].yaw)), views[0].pitch), views_of(generator, photos)
+    aside, found = other_side(views[0]), views_of(generator, photos)
     tools = {"perceptual": networks.perceptual, "embedder": networks.embedder}
     # The first photograph twice, from the true camera and from the found one; all are one batch.
     ws = invert(generator, torch.cat([photos[:1], photos]), SETTINGS, views=[views[0], *found], **tools)

@@ -27,7 +27,7 @@ from guide_lib.evaluation.scenarios import HELD_OUT, TRUNCATIONS
 from guide_lib.experiment import OTHERS_SEED, Networks
 from guide_lib.metrics.columns import METRICS
 from guide_lib.metrics.forgetting import YAWS
-from guide_lib.metrics.thresholds import HEADS, STRICT, THRESHOLDS, thresholds_of
+from guide_lib.metrics.thresholds import THRESHOLDS, thresholds_of
 from guide_lib.session.attacking import CANDIDATE_SEED, CANDIDATES
 from guide_lib.unlearning import UnlearningSettings
 
@@ -72,8 +72,7 @@ def _attacks() -> dict[str, Any]:
 def _strict(networks: Networks) -> dict[str, Any]:
     """The second threshold, that of pairs of one person; and both at the size of the folder, where they are known."""
     name, drawn = _name(networks.judge), networks.generator
-    strict = HEADS["dlib"].strict if drawn.faces == "heads" else STRICT
-    facts = {"strict": strict, "false_rejects": 1 / 25}
+    facts = {"strict": thresholds_of("dlib", 256, drawn.faces).strict, "false_rejects": 1 / 25}
     if name not in THRESHOLDS:
         return facts
     return facts | {"at_this_size": asdict(thresholds_of(name, drawn.resolution, drawn.faces))}

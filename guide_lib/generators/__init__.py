@@ -4,6 +4,7 @@ from guide_lib.generators.alignment import EG3D_FFHQ, FFHQ, Alignment, MeanFace
 from guide_lib.generators.base import Generator, Rendering, View
 from guide_lib.generators.directions import (
     adults,
+    attributes_of,
     distance_from_w,
     load_attributes,
     load_directions,
@@ -24,6 +25,7 @@ __all__ = [
     "Rendering",
     "View",
     "adults",
+    "attributes_of",
     "as_released",
     "distance_from_w",
     "dressed",

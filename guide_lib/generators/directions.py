@@ -60,6 +60,11 @@ def load_attributes(device: torch.device | str | None = None) -> dict[str, Tenso
     return load_file(shipped(ATTRIBUTES_FILE), device=str(device or "cpu"))
 
 
+def attributes_of(generator: Generator) -> dict[str, Tensor] | None:
+    """`load_attributes` for a generator, on its device; None for one whose W nobody has read."""
+    return load_attributes(generator.w_avg.device) if isinstance(generator, MobileStyleGAN) else None
+
+
 def adults(ws: Tensor, generator: Generator) -> Tensor:
     """Which of the people ws [N, rows, w_dim], in W, look like adults: [N] bool. All, where childhood cannot be read.
 
@@ -68,9 +73,10 @@ def adults(ws: Tensor, generator: Generator) -> Tensor:
     >>> adults(generator.w_avg + torch.ones(2, 3, 6), generator)
     tensor([True, True])
     """
-    if not isinstance(generator, MobileStyleGAN):
+    known = attributes_of(generator)
+    if known is None:
         return torch.ones(len(ws), dtype=torch.bool, device=ws.device)
-    return (ws - generator.w_avg)[:, 0] @ load_attributes(ws.device)["child"] < CHILD
+    return (ws - generator.w_avg)[:, 0] @ known["child"] < CHILD
 
 
 def move(ws: Tensor, direction: Tensor, amount: float | Tensor, rows: Sequence[int] | None = None) -> Tensor:

@@ -44,7 +44,7 @@ def acceptance_of(faces: str) -> float:
     >>> acceptance_of("ffhq") == ACCEPTANCE, acceptance_of("heads") == thresholds_of("dlib", 128, "heads").accepted
     (True, True)
     """
-    return HEADS["dlib"].accepted if faces == "heads" else ACCEPTANCE
+    return thresholds_of("dlib", 256, faces).accepted
 
 
 def thresholds_of(judge: str, resolution: int, faces: str = "ffhq") -> Thresholds:

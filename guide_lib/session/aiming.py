@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
-from guide_lib.generators import Generator, load_attributes
+from guide_lib.generators import Generator, attributes_of
 from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.targets import (
     Strangers,
@@ -26,9 +26,8 @@ FEWER = 96  # strangers in three dimensions, where a picture takes ten times as 
 
 def target_strangers(networks: Networks, moment: Tensor) -> Strangers:
     """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
-    known = load_attributes(networks.generator.w_avg.device) if isinstance(networks.generator, MobileStyleGAN) else None
     fewer = {"count": FEWER} if len(networks.generator.judging_views()) > 1 else {}
-    return draw_strangers(_small(networks.generator), moment, known, **fewer)
+    return draw_strangers(_small(networks.generator), moment, attributes_of(networks.generator), **fewer)
 
 
 def _small(generator: Generator) -> Generator:
