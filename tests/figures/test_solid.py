@@ -11,7 +11,7 @@ from PIL import Image
 
 from guide_lib.errors import GuideError
 from guide_lib.figures import solid
-from guide_lib.figures.solid import Mesh, around, depth_picture, film_bytes, film_html, mesh_of
+from guide_lib.figures.solid import Mesh, around, depth_picture, film_bytes, film_html, mesh_of, mp4_bytes
 from guide_lib.generators import View
 from guide_lib.generators.eg3d import EG3D, EG3DConfig
 from guide_lib.generators.volume import Sampling
@@ -114,3 +114,24 @@ def test_a_film_keeps_every_frame_and_its_time():
         assert film.info["duration"] == 250
     yaws = [view.yaw for view in around(20, 12)]
     assert max(yaws) == pytest.approx(20) and sum(yaws) == pytest.approx(0, abs=1e-9)
+
+
+def test_an_mp4_shows_the_same_frames_for_as_long():
+    av = pytest.importorskip("av")
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 220)]
+    frames = [Image.new("RGB", (32, 16), colour) for colour in colours]
+    with av.open(io.BytesIO(mp4_bytes(frames, seconds=1.5))) as film:
+        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        assert film.duration == pytest.approx(1.5 * av.time_base, abs=1000)
+        assert film.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert [picture.shape for picture in shown] == [(16, 32, 3)] * 4
+    for picture, colour in zip(shown, colours, strict=True):
+        assert np.abs(picture.astype(int) - colour).max() < 20
+    with pytest.raises(GuideError, match="even sides, not 31 x 16"):
+        mp4_bytes([Image.new("RGB", (31, 16))])
+
+
+def test_without_pyav_a_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(GuideError, match="pip install av"):
+        mp4_bytes([Image.new("RGB", (16, 16))])

@@ -222,3 +222,31 @@ def test_quality_is_measured_against_the_photograph(training, monkeypatch, tmp_p
     found = quality.compared(Truth(), z, views[0], lambda a, b: (a - b).abs().mean())
     assert found["depth_error_mean"] == 0 and found["psnr"] == pytest.approx(-20 * np.log10(0.05), abs=0.3)
     assert found["lpips"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_the_distance_to_photographs_is_of_other_people_and_beside_its_floor(training, monkeypatch, tmp_path):
+    quality = recipe("heads_quality")
+    generator = training.untrained().requires_grad_(False)
+
+    def extractor(images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+    first, second = (quality.photographed_features(generator, 2, extractor, start) for start in (0, 1))
+    assert torch.equal(first[1], second[0]) and not torch.equal(first[0], second[0])
+    asked = []
+    monkeypatch.setattr(quality, "finished", lambda stage: generator)
+    monkeypatch.setattr(quality, "load_lpips", lambda name: None)
+    monkeypatch.setattr(quality, "load_inception", lambda: extractor)
+
+    def photographs(generator, count, extractor, first):
+        asked.append(first)
+        return torch.eye(12)[:count] + first
+
+    monkeypatch.setattr(quality, "photographed_features", photographs)
+    monkeypatch.setattr(quality, "generated_features", lambda generator, count, extractor: torch.eye(12)[:count] + 1)
+    out = tmp_path / "found.json"
+    out.write_text('{"lpips": 0.5, "fid": 1.0}')
+    quality.main([str(tmp_path / "stage.pt"), "--count", "0", "--fid", "4", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert asked == [0, 4] and found["lpips"] == 0.5 and found["fid_pictures"] == 4
+    assert found["fid"] == pytest.approx(12 * 1**2) and found["fid_of_photographs"] == pytest.approx(12 * 4**2)
