@@ -338,6 +338,20 @@ def test_how_well_the_small_heads_are_drawn():
     assert f"surface is {found['depth_error_median']:.3f} units (median) off the true one" in text
 
 
+def test_how_far_drawn_heads_are_from_photographs_as_a_whole():
+    found = stored("heads-eg3d")
+    fids = f"FID of {found['fid_pictures']:,} pictures to as many photographs is {found['fid']:.1f}"
+    assert fids in sentences(EG3D) and f"of photographs to others {found['fid_of_photographs']:.1f}" in sentences(EG3D)
+
+
+def test_the_judge_tells_heads_apart_as_it_says():
+    found, text = stored("heads-recognisers"), sentences(EG3D)
+    drawn, rendered = (found[kind]["dlib"]["auc_centred"] for kind in ("drawn", "redressed"))
+    assert f"two pictures of one of {found['people']} people are more alike than two of different ones" in text
+    assert f"with a chance of {drawn:.3f}, of the renderer's, each with other light, hair and shirt," in text
+    assert f"with one of {rendered:.3f} (AUC" in text and min(drawn, rendered) >= 0.97
+
+
 def test_what_a_judge_accepts_of_heads():
     accepted = stored("heads-threshold")["judges"]["dlib"]["accepted"]["threshold"]
     assert f"one in a thousand pairs of different drawn heads reaches {accepted:.3f}" in sentences(EG3D)
@@ -355,6 +369,23 @@ def test_photographs_of_heads_are_inverted_as_it_says():
     assert f"ID there is {means['id']:.2f}, and {means['id_others']:.2f} at the codes" in text
 
 
-def test_the_table_of_heads_is_of_the_stored_people(monkeypatch):
-    table = recipe("heads_table").table_of_rows(rows_of("heads"))
+def test_the_table_of_heads_is_of_the_stored_people():
+    module, rows, text = recipe("heads_table"), rows_of("heads"), sentences(EG3D)
+    table = module.table_of_rows(rows)
     assert table == (RESULTS / "heads.md").read_text(encoding="utf-8").strip() and table in page(EG3D)
+    people = [{row["person"] for row in rows if row["method"] == method} for method in ("untouched", *module.METHODS)]
+    assert [len(those) for those in people] == [4, 8, 8, 8, 8, 0] and len({*map(frozenset, people[1:-1])}) == 1
+    kept = contrast(rows, "retention", "GUIDE", "closed form")
+    assert f"retention is {-kept.mean:.2f} lower [{-kept.high:.2f}, {-kept.low:.2f}]" in text
+    others = contrast(rows, "id_others", "GUIDE", "closed form")
+    assert f"ID_others is {-others.mean:.2f} lower, which eight people cannot tell from nothing" in text
+    assert f"[{-others.high:.2f}, {-others.low:.2f}]" in text and others.low < 0 < others.high
+    found = contrast(rows, "reinverted_w", "closed form", "untouched")
+    assert f"untouched generator ({found.mean:.2f} [{found.low:.2f}, {found.high:.2f}])" in text
+    found = contrast(rows, "reinverted_w", "GUIDE", "untouched")
+    assert f"with GUIDE it is {-found.mean:.2f} less [{-found.high:.2f}, {-found.low:.2f}], of four people" in text
+
+
+def test_the_steps_of_heads_are_the_recipes_ones():
+    module = recipe("heads_table")
+    assert f"GUIDE and the baseline had {module.ARRIVING['steps']} steps" in sentences(EG3D)
