@@ -1,7 +1,7 @@
 """Measure heads-eg3d on people it never saw: writes its figures as JSON, and a sheet to look at.
 
     python data/recipes/heads_quality.py work/pictures.pt --sheet sheet.png             # 64 people x 2 cameras
-    python data/recipes/heads_quality.py work/pictures.pt --count 0 --fid 1000         # the distance alone, ten minutes
+    python data/recipes/heads_quality.py work/pictures.pt --count 0 --fid 600  # the distance alone, seven minutes
 
 Held-out person i is z from seed (2027, i), of whom no picture was in the training, seen by two cameras (yaw +-30, pitch
 +-12 degrees). The renderer's photograph is the truth: LPIPS (AlexNet) and PSNR of the picture, and how far the field's
