@@ -115,9 +115,15 @@ def write_tables(out: Path) -> str:
     return text
 
 
+def budgets(rows: list[dict[str, Any]]) -> tuple[list[int], dict[str, list[float]]]:
+    """How close searches of the strong attacker have come after so many steps, by dlib: all people, the first seed."""
+    counted = ("untouched", *METHODS)
+    return budget_curves([row for row in rows if not row.get("seed") and row["method"] in counted], "dlib", "strong")
+
+
 def draw_budgets(rows: list[dict[str, Any]]) -> Image.Image:
-    """How close searches of the strong attacker have come after so many steps, by dlib."""
-    steps, lines = budget_curves(rows, "dlib", "strong")
+    """The curves of `budgets`."""
+    steps, lines = budgets(rows)
     steps_w = ATTACKERS[SEARCHED["strong"][0]].settings.steps_w
     levels = {"accepted": thresholds_of("dlib", RESOLUTION).accepted}
     words = f"steps of each start ({steps_w} in W, from there W+)", "cosine, better start"
