@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from project import RESULTS, ROOT, page, recipe, sentences
 
-from guide_lib.evaluation.attack_rows import attack_lines, budget_curves
+from guide_lib.evaluation.attack_rows import attack_lines
 from guide_lib.evaluation.results import contrast, read_rows, summarise, table_of
 from guide_lib.files import read_rows as read_lines
 from guide_lib.metrics.forgetting import ACCEPTANCE
@@ -77,19 +77,45 @@ def test_the_searched_erasures_are_the_stored_ones(tmp_path):
 
 def test_every_method_is_found_within_forty_steps_as_the_picture_shows():
     rows, threshold = read_lines(RESULTS / "attacked-attacks.jsonl"), thresholds_of("dlib", 128).accepted
-    steps, lines = budget_curves(rows, "dlib", "strong")
+    steps, lines = recipe("attacked").budgets(rows)
     assert all(reached[steps.index(40)] >= threshold for reached in lines.values())
     text = sentences(RESULTS_PAGE)
     assert "on average all are found after 40 steps of each start" in text
-    in_w, in_w_plus = (median(row["spaces"][space][0]["seconds"] for row in rows) for space in ("W", "W+"))
+    strong = [row for row in rows if row["attacker"] == "strong"]
+    in_w, in_w_plus = (median(row["spaces"][space][0]["seconds"] for row in strong) for space in ("W", "W+"))
     assert f"takes {in_w:.0f} s of one busy core in W, and {in_w_plus:.0f} s more in W+" in text
-    lines = attack_lines(rows, "dlib", threshold)
+    lines = [line for line in attack_lines(strong, "dlib", threshold) if line["people"] == 16]
     found = {line["method"]: round(16 * line["accepted"].mean) for line in lines if line["space"] == "W"}
-    assert all(line["people"] == 16 for line in attack_lines(rows, "dlib", threshold))
+    assert found.keys() == {"closed form", "GUIDE", "for good"}
     assert f"{found['for good']} of the 16 people are still found in W, as after the closed form" in text
     assert found["closed form"] == found["for good"] and f"after GUIDE {found['GUIDE']}." in text
+    untouched = best_in_w(strong, "untouched", seed=0).values()
+    assert f"what it finds for {sum(best >= threshold for best in untouched)} of the {len(untouched)}." in text
     with Image.open(ROOT / "docs" / "attacked.png") as picture:
         assert picture.size == recipe("attacked").draw_budgets(rows).size
+
+
+def best_in_w(rows, method, seed):
+    """Person -> what the search for them in W reached, by dlib."""
+    mine = (row for row in rows if (row["method"], row.get("seed", 0), row["who"]) == (method, seed, "person"))
+    return {row["person"]: row["spaces"]["W"][0]["dlib"]["best"] for row in mine}
+
+
+def test_three_seeds_of_three_people_and_who_is_found_in_the_untouched_generator():
+    rows = [row for row in read_lines(RESULTS / "attacked-attacks.jsonl") if row["attacker"] == "strong"]
+    methods = ["untouched", "closed form", "GUIDE", "for good"]
+    found = {method: [best_in_w(rows, method, seed) for seed in range(3)] for method in methods}
+    text = sentences(RESULTS_PAGE)
+    before, after = ([seed["2"] for seed in found[method]] for method in ("untouched", "for good"))
+    assert max(before) < thresholds_of("dlib", 128).accepted <= min(after)
+    for words, three in (("before anybody is erased", before), ('after "for good"', after)):
+        assert f"{words} ({', '.join(f'{best:.2f}' for best in three)})" in text
+    spread = {m: [max(s[p] for s in found[m]) - min(s[p] for s in found[m]) for p in "01"] for m in methods}
+    trained = spread["GUIDE"] + spread["for good"]
+    others = max(spread["untouched"] + spread["closed form"])
+    assert (
+        f"moves by {min(trained):.2f} to {max(trained):.2f} after training, by {others:.2f} at most otherwise" in text
+    )
 
 
 def test_what_is_left_of_a_fibre_is_what_is_stored(tmp_path, monkeypatch):
