@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import time_to_result as timed
 import torch
+from project import DATA
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.experiment import Networks, Person
+from guide_lib.files import read_rows
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
 
@@ -75,3 +77,17 @@ def test_the_table_compares_with_the_naive_loop():
         "| styles | 1 | 0 | - | - | - |",
         "| closed form then GUIDE | 0 | 0 | - | - | - |",
     ]
+
+
+def test_the_documentation_has_the_stored_times():
+    rows = read_rows(DATA / "results" / "time-to-result.jsonl")
+    text = (DATA.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+    words = " ".join(text.split())
+    assert timed.table(rows) in text
+    by_way = {way: [row for row in rows if row["way"] == way] for way in timed.WAYS}
+    naive, closed = by_way["naive"], by_way["closed form then GUIDE"]
+    assert all(row["cpu"] >= 120 and row["seconds"] is None for row in naive)
+    assert f"at least {min(120 / row['seconds'] for row in closed):.0f} times sooner" in words
+    kept = [row["retention"] for row in naive]
+    assert f"after two minutes keeps {min(kept):.2f} to {max(kept):.2f} of the others" in words
+    assert sum(row["students"] == 1 for row in closed) == 3 and "for three of the four the closed form alone" in words
