@@ -1,9 +1,12 @@
 """Rows an hour: what a line says, and what the ways start, without real networks."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import workers as timed
+from project import DATA
+from step_report import table
 
 from guide_lib.workers import Crew
 
@@ -30,3 +33,16 @@ def test_threads_are_bounded_only_where_a_worker_is_started(monkeypatch):
     with timed.one_thread_each():
         pass
     assert "OMP_NUM_THREADS" not in timed.os.environ
+
+
+def test_the_documentation_has_the_stored_rates():
+    lines = json.loads((DATA / "results" / "workers.json").read_text(encoding="utf-8"))["lines"]
+    text = (DATA.parent / "docs" / "endurance.md").read_text(encoding="utf-8")
+    assert [line["way"] for line in lines] == list(timed.WAYS) and table(lines) in text
+    assert all(line["rows"] == 4 and not line["twice"] for line in lines)
+    rate = {line["way"]: line["rows an hour"] for line in lines}
+    one, both = (rate["two workers"] / rate[f"one worker, {cores}"] for cores in ("one thread", "all cores"))
+    words = (
+        f"make {one:.1f} times the rows of one with one thread, and {both:.1f} times those of one that has both cores"
+    )
+    assert words in " ".join(text.split())
