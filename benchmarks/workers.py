@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from step_report import table
 
@@ -40,14 +42,8 @@ Ready = Callable[[], Any]
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """What is started meanwhile computes with one thread."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"):
         yield
-    finally:
-        del os.environ["OMP_NUM_THREADS"]
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 @contextmanager
@@ -71,25 +67,24 @@ def cluster(ready: Ready, kill_every: float | None = None) -> Iterator[tuple[Cre
 
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
     stop, killed = threading.Event(), []
-
-    def kill(nannies: Callable[[], list[Any]]) -> None:
-        while not stop.wait(kill_every):
-            alive = [nanny.pid for nanny in nannies() if nanny.pid]  # one whose worker is only being started has none
-            if alive:
-                killed.append(alive[len(killed) % len(alive)])
-                os.kill(killed[-1], signal.SIGKILL)
-
     with LocalCluster(**options, silence_logs="CRITICAL") as workers:
-        killer = threading.Thread(target=kill, args=(lambda: list(workers.workers.values()),))
+
+        def kill() -> None:
+            while kill_every and not stop.wait(kill_every):
+                nannies = list(workers.workers.values())
+                alive = [nanny.pid for nanny in nannies if nanny.pid]  # one whose worker is only being started has none
+                if alive:
+                    killed.append(alive[len(killed) % len(alive)])
+                    os.kill(killed[-1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
         with crew_of(ready, scheduler=workers.scheduler_address) as crew:
-            if kill_every:
-                killer.start()
+            killer.start()
             try:
                 yield crew, killed
             finally:
                 stop.set()
-                if kill_every:
-                    killer.join()
+                killer.join()
 
 
 WAYS: dict[str, Callable[..., Any]] = {
@@ -144,4 +139,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GuideError as error:
+        sys.exit(f"error: {error}")

@@ -37,12 +37,15 @@ def leaderboard(summary: Summary, lines: Iterable[Mapping[str, Any]]) -> Summary
     """The summary with what the attackers of a table found, highest score first.
 
     summary: of `summarise`. lines: of `AttackTable.lines`, by one judge. In each space a method is as safe as its most
-    successful attacker leaves it: whom the judge accepts most often, then the one with the highest cosine. Methods that
-    nobody attacked have no score, and come last.
+    successful attacker leaves it: whom the judge accepts most often, then the one with the highest cosine. An attacker
+    who sought only some of a method's people does not count. Methods without one have no score, and come last.
     """
     worst: dict[tuple[str, str], Mapping[str, Any]] = {}
     for line in lines:
-        key = f"{line['scenario']}: {line['method']}", SPACES[line["space"]]
+        name = f"{line['scenario']}: {line['method']}"
+        if name not in summary or line["people"] != summary[name]["people"]:
+            continue
+        key = name, SPACES[line["space"]]
         if key not in worst or _success(line) > _success(worst[key]):
             worst[key] = line
     board: Summary = {}

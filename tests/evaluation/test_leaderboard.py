@@ -43,6 +43,14 @@ def test_a_method_is_as_safe_as_its_most_successful_attacker_leaves_it():
         assert board["random: B"]["reinverted_w_plus_accepted"]["mean"] == 1.0
 
 
+def test_who_sought_only_some_of_the_people_does_not_stand_for_all():
+    board = leaderboard(
+        summarise(ROWS), [*LINES, line("A", "rare", "W", [0.99]), line("nobody's", "rare", "W", [0.99])]
+    )
+    assert board["random: A"]["reinverted_w_accepted"] == asdict(LINES[1]["accepted"])
+    assert "score" not in board["random: nobody's"]
+
+
 def test_the_highest_score_is_first_and_who_was_not_attacked_is_last():
     board = leaderboard(summarise(ROWS), LINES)
     scores = {name: entry.get("score") for name, entry in board.items()}

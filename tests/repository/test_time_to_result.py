@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import time_to_result as timed
 import torch
-from project import DATA
+from project import RESULTS, page, sentences
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
 
 from guide_lib.experiment import Networks, Person
@@ -80,10 +80,8 @@ def test_the_table_compares_with_the_naive_loop():
 
 
 def test_the_documentation_has_the_stored_times():
-    rows = read_rows(DATA / "results" / "time-to-result.jsonl")
-    text = (DATA.parent / "docs" / "speed.md").read_text(encoding="utf-8")
-    words = " ".join(text.split())
-    assert timed.table(rows) in text
+    rows, words = read_rows(RESULTS / "time-to-result.jsonl"), sentences("docs/speed.md")
+    assert timed.table(rows) in page("docs/speed.md")
     by_way = {way: [row for row in rows if row["way"] == way] for way in timed.WAYS}
     naive, closed = by_way["naive"], by_way["closed form then GUIDE"]
     assert all(row["cpu"] >= 120 and row["seconds"] is None for row in naive)
