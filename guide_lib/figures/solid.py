@@ -53,19 +53,24 @@ class Mesh:
     colours: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write a binary PLY file, which Blender, MeshLab and most viewers open."""
-        corners = np.empty(len(self.vertices), [("place", "<f4", 3), ("colour", "u1", 3)])
-        corners["place"], corners["colour"] = self.vertices, self.colours
-        triangles = np.empty(len(self.faces), [("count", "u1"), ("corners", "<i4", 3)])
-        triangles["count"], triangles["corners"] = 3, self.faces
-        header = [
-            *("ply", "format binary_little_endian 1.0", f"element vertex {len(corners)}"),
-            *(f"property float {axis}" for axis in "xyz"),
-            *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
-            *(f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""),
-        ]
+        """Write a PLY or GLB file, by the ending of the name: for Blender, MeshLab and most viewers, or for a page.
+
+        Raises:
+            GuideError: trimesh is not installed, or the name ends otherwise.
+        """
+        try:
+            from trimesh import Trimesh
+            from trimesh.visual.color import srgb_to_linear
+        except ImportError as error:
+            raise GuideError("Meshes are written by trimesh; install it with pip install trimesh.") from error
+        kind, colours = path.suffix[1:].lower(), self.colours
+        if kind not in ("ply", "glb"):
+            raise GuideError(f"A mesh is written as .ply or .glb, not as {path.name}; choose such a name.")
+        if kind == "glb":  # whose colours are amounts of light
+            colours = np.rint(255 * srgb_to_linear(colours)).astype(np.uint8)
+        mesh = Trimesh(self.vertices, self.faces, vertex_colors=colours, process=False)
         with written_whole(path) as partial:
-            partial.write_bytes("\n".join(header).encode() + corners.tobytes() + triangles.tobytes())
+            partial.write_bytes(mesh.export(file_type=kind))
 
     def clay(self, view: View | None = None, side: int = 192) -> Image.Image:
         """A picture of the shape alone, of one grey, lit from the left; side: in pixels."""

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import trimesh
 from PIL import Image
 
 from guide_lib.errors import GuideError
@@ -55,16 +56,27 @@ def test_the_mesh_of_a_ball_is_a_ball_and_the_speck_is_left_out(ball):
     assert volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
 
 
-def test_a_mesh_is_written_as_viewers_expect_it(tmp_path):
-    Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.full((3, 3), 7, np.uint8)).save(
-        tmp_path / "one.ply"
-    )
-    header, _, body = (tmp_path / "one.ply").read_bytes().partition(b"end_header\n")
-    assert header.decode().splitlines()[:3] == ["ply", "format binary_little_endian 1.0", "element vertex 3"]
-    assert "element face 1" in header.decode()
-    assert len(body) == 3 * (12 + 3) + 1 + 12
-    assert np.frombuffer(body[:12], "<f4").tolist() == [1, 0, 0] and list(body[12:15]) == [7, 7, 7]
-    assert body[45] == 3 and np.frombuffer(body[46:], "<i4").tolist() == [0, 1, 2]
+@pytest.mark.parametrize(("name", "shown"), [("one.ply", [188, 0, 255]), ("one.GLB", [128, 0, 255])])
+def test_a_mesh_is_written_as_viewers_expect_it(tmp_path, name, shown):
+    colours = np.tile(np.array([188, 0, 255], np.uint8), (3, 1))  # 188 of sRGB is half the light, of which GLB speaks
+    Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), colours).save(tmp_path / name)
+    again = trimesh.load_mesh(tmp_path / name, process=False)
+    assert again.vertices.tolist() == np.eye(3).tolist() and again.faces.tolist() == [[0, 1, 2]]
+    assert again.visual.vertex_colors[:, :3].tolist() == [shown] * 3
+
+
+def test_a_mesh_of_another_kind_is_refused_with_those_that_there_are(tmp_path):
+    mesh = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8))
+    with pytest.raises(GuideError, match=r"\.ply or \.glb, not as one\.stl"):
+        mesh.save(tmp_path / "one.stl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_trimesh_a_sentence_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    mesh = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8))
+    with pytest.raises(GuideError, match="pip install trimesh"):
+        mesh.save(tmp_path / "one.ply")
 
 
 def test_clay_is_lit_from_the_left_above_and_white_around(ball):
