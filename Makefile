@@ -4,7 +4,7 @@
 # make lab        open the notebooks
 # make doctor     say what this machine can do
 # make compare    GUIDE beside its baseline, 8 people
-# make notebooks  run the notebooks and store what they print
+# make notebooks  run the notebooks and store what they print (GENERATOR=heads-eg3d: run 04 to 06 on it, store nothing)
 # make course     copies of the notebooks for a class: student, solution, nbgrader
 # make site       pages of the course, from what is stored: dist/site/index.html
 # make mutants    break the method, attacks, what a GPU needs and our answers on purpose; see the tests notice
@@ -96,7 +96,7 @@ compare: $(STAMP)
 	$(BIN)/python -m guide_lib compare
 
 notebooks: $(STAMP)
-	$(BIN)/python notebooks/store_outputs.py
+	$(BIN)/python notebooks/store_outputs.py $(if $(GENERATOR),--generator="$$GENERATOR")
 
 course: $(STAMP)
 	$(BIN)/python notebooks/build.py

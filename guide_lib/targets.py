@@ -29,6 +29,7 @@ PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 
 
 # The search. Chosen on people of seeds 100 to 115; what it does to others: data/results/natural-targets.json.
 STRANGERS, STRANGER_SEED, TYPICAL = 256, 70_707, 0.7  # how many, and the truncation at which they are drawn
+STRANGERS_IN_SPACE = 96  # in three dimensions, where a picture takes ten times as long
 ALIKE = 0.25  # the share of the strangers who count as like somebody, by their readings
 FAR = 0.125  # the share of these who count as far from them, by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
@@ -183,13 +184,16 @@ def draw_strangers(
     generator: Generator,
     moment: Tensor,
     attributes: Mapping[str, Tensor] | None = None,
-    count: int = STRANGERS,
+    count: int | None = None,
     seed: int = STRANGER_SEED,
 ) -> Strangers:
-    """Choose `count` strangers, once for a generator; they are drawn when a search wants to see them.
+    """Choose strangers, once for a generator; they are drawn when a search wants to see them.
 
-    moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `load_attributes` gives.
+    moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `attributes_of` gives. count: 256 by default, 96 in
+    three dimensions.
     """
+    if count is None:
+        count = STRANGERS if len(generator.judging_views()) == 1 else STRANGERS_IN_SPACE
     rng = torch.Generator().manual_seed(seed)
     ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
     precision = torch.linalg.inv(moment.detach().cpu().double())

@@ -289,15 +289,16 @@ PICTURE_WEIGHTS = {
 }
 
 
-def untrained() -> EG3D:
+def untrained(seed: int = 0) -> EG3D:
     """The start: random weights, a nearly empty field, and blank maps in the place of noise.
 
     A person's picture has no use for noise; but the stored maps, if they are learned, tell every layer where it is.
     """
-    generator = EG3D.random(HEADS, torch.Generator().manual_seed(0)).train()
+    rng = torch.Generator().manual_seed(seed)
+    generator = EG3D.random(HEADS, rng).train()
     last = generator.decoder.net[-1]
     with torch.no_grad():
-        last.weight.copy_(torch.randn(last.weight.shape, generator=torch.Generator().manual_seed(1)))
+        last.weight.copy_(torch.randn(last.weight.shape, generator=rng))
         last.weight[0] *= 0.3
         last.bias.zero_()
         last.bias[0] = -0.5
@@ -327,7 +328,7 @@ class Training:
     ) -> None:
         """only: where the names of the parameters begin that learn."""
         self.path, self.log = folder / f"{name}.pt", folder / f"{name}.jsonl"
-        self.generator, self.step, self.seconds, self.full_until = untrained(), 0, 0.0, full_until
+        self.generator, self.step, self.seconds, self.full_until = untrained(torch.initial_seed()), 0, 0.0, full_until
         state = None
         if self.path.exists():
             state = torch.load(self.path, weights_only=True)
@@ -491,7 +492,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("people", type=Path, help="the folder that heads_people.py filled")
     parser.add_argument("folder", type=Path, help="for what is saved on the way")
-    parser.add_argument("--seed", type=int, default=0, help="of what each step draws; a resumed run should get another")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first weights and of each step; a resumed run should get another"
+    )
     stages = parser.add_subparsers(dest="stage", required=True)
     for name, rate, batch, steps in STAGES:
         stage = stages.add_parser(name)

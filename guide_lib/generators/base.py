@@ -130,6 +130,14 @@ class Generator(nn.Module, ABC):
     def drawing_parts(self) -> list[nn.Module]:
         """The modules that do nearly all of the work of `synthesis`, for `compile`."""
 
+    def small(self) -> Generator:
+        """What draws the same at 128 px, for those who need not look closer; itself if it has no smaller picture.
+
+        >>> generator.small() is generator
+        True
+        """
+        return self
+
     def drawn_rows(self) -> list[int]:
         """The rows of W+ on which the picture depends."""
         return list(range(self.rows))

@@ -235,6 +235,9 @@ class MobileStyleGAN(Generator):
         twin.resolution = self._checked(resolution)
         return twin
 
+    def small(self) -> MobileStyleGAN:
+        return self.at(min(BLOCKS_FOR))
+
     def mapping(self, z: Tensor, truncation: float = 1.0) -> Tensor:
         ws = self.mapping_network(z)[:, None].expand(-1, self.rows, -1)
         return torch.lerp(self.w_avg.expand_as(ws), ws, truncation)

@@ -7,8 +7,8 @@
 [3, 32, 32]
 """
 
-from guide_lib.heads.person import NUMBERS, Person, another_day, describe
+from guide_lib.heads.person import NAMED, NUMBERS, Person, another_day, describe
 from guide_lib.heads.render import Photo, photograph, photographs
 from guide_lib.heads.shade import Light
 
-__all__ = ["NUMBERS", "Light", "Person", "Photo", "another_day", "describe", "photograph", "photographs"]
+__all__ = ["NAMED", "NUMBERS", "Light", "Person", "Photo", "another_day", "describe", "photograph", "photographs"]

@@ -81,6 +81,7 @@ USUAL = np.zeros(len(SHAPES))
 USUAL[[0, 14, 19, 28]] = -0.2, 0.35, 0.12, 0.1
 ATTRIBUTES = 29  # the numbers in front of those of `SHAPES`
 NUMBERS = ATTRIBUTES + len(SHAPES)
+NAMED = {"gender": 0, "age": 1, "weight": 2, "smile": 28}  # numbers of z that say one thing each
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,14 @@ from torch import Tensor
 
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks
-from guide_lib.generators import Generator, attributes_of
-from guide_lib.generators.mobile import MobileStyleGAN
 from guide_lib.targets import (
     Strangers,
     average_target,
-    draw_strangers,
     midway_target,
     natural_target,
     searched_ufo_target,
     ufo_target,
 )
-
-SMALL = 128  # px
-FEWER = 96  # strangers in three dimensions, where a picture takes ten times as long
-
-
-def target_strangers(networks: Networks, moment: Tensor) -> Strangers:
-    """Those among whom a target is searched for, with the attributes that are known for the default generator alone."""
-    fewer = {"count": FEWER} if len(networks.generator.judging_views()) > 1 else {}
-    return draw_strangers(_small(networks.generator), moment, attributes_of(networks.generator), **fewer)
-
-
-def _small(generator: Generator) -> Generator:
-    """What faces are looked at with during a search: a recogniser does not look closer."""
-    return generator.at(SMALL) if isinstance(generator, MobileStyleGAN) and generator.resolution > SMALL else generator
 
 
 def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[], Strangers], d: float) -> Tensor:
@@ -43,7 +26,7 @@ def target_of(kind: str, w_u: Tensor, networks: Networks, strangers: Callable[[]
     Raises:
         GuideError: there is no such kind.
     """
-    generator, search = networks.generator, (w_u, _small(networks.generator), networks.embedder)
+    generator, search = networks.generator, (w_u, networks.generator.small(), networks.embedder)
     known = {
         "ufo": lambda: ufo_target(w_u, generator.w_avg, d),
         "average": lambda: average_target(w_u, generator.w_avg),

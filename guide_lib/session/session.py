@@ -37,15 +37,15 @@ from guide_lib.attacks import Hunted
 from guide_lib.closed_form import ForgetList, coordinates_of, fibre_metric, population_moment
 from guide_lib.errors import GuideError
 from guide_lib.experiment import Networks, Person, load_networks, other_people, sample_person
-from guide_lib.generators import Generator, View, as_released
+from guide_lib.generators import Generator, View, as_released, attributes_of
 from guide_lib.metrics.identity import Report, evaluate, render
 from guide_lib.robust import RobustSettings, RobustStep, forget_for_good
 from guide_lib.runtime import pick_device
 from guide_lib.session import running, saving, showing
-from guide_lib.session.aiming import target_of, target_strangers
+from guide_lib.session.aiming import target_of
 from guide_lib.session.attacking import attack, encoder_for
 from guide_lib.session.photographed import Photo, photographed
-from guide_lib.targets import Strangers
+from guide_lib.targets import Strangers, draw_strangers
 from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class Session:
     @cached_property
     def strangers(self) -> Strangers:
         """Those among whom natural targets are searched for; drawn once, in seconds."""
-        return target_strangers(self.networks, self._nobody.metric)
+        return draw_strangers(self.generator, self._nobody.metric, attributes_of(self.generator))
 
     @cached_property
     def fibre_metric(self) -> Tensor:

@@ -3,6 +3,7 @@
 import ast
 import copy
 import importlib.util
+import inspect
 import json
 import re
 
@@ -10,8 +11,11 @@ import nbformat
 import pytest
 from project import ROOT
 
+from guide_lib.experiment import load_networks
+
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+DEFAULT = inspect.signature(load_networks).parameters["name"].default
 
 
 def script(name):
@@ -194,3 +198,14 @@ def test_times_are_rounded_as_one_would_say_them(seconds, words):
 def test_quoting_changes_the_last_column_of_known_rows_only():
     row = "| [00 A](notebooks/a.ipynb) | text | 1 min |\n| [01 B](notebooks/b.ipynb) | text | 2 min |"
     assert store.quoted(row, {"a.ipynb": 20}) == row.replace("1 min", "20 s")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_three_notebooks_let_choose_the_generator_and_nothing_else_of_them_changes(path):
+    asked, there = store.on_another(path, "heads-eg3d"), nbformat.read(path, as_version=4)
+    assert (asked is not None) == path.stem.startswith(("04", "05", "06"))
+    if asked is not None:
+        changed = [(a.source, b.source) for a, b in zip(asked.cells, there.cells, strict=True) if a.source != b.source]
+        ((now, before),) = changed
+        assert f'GENERATOR = "{DEFAULT}"' in before
+        assert now == before.replace(DEFAULT, "heads-eg3d", 1) and "load_networks(GENERATOR" in now

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from guide_lib.generators.cameras import intrinsics, look_at, pixel_rays
-from guide_lib.heads import NUMBERS, Light, describe, photograph, photographs
+from guide_lib.heads import NAMED, NUMBERS, Light, describe, photograph, photographs
 from guide_lib.heads.pack import load_pack
 from guide_lib.heads.person import SHAPES
 from guide_lib.heads.raster import cover, look_up
@@ -52,7 +52,7 @@ def test_people_lie_within_their_ranges_and_every_choice_is_made():
 
 
 def test_attributes_are_known_directions():
-    for index, name in ((0, "gender"), (1, "age"), (2, "weight")):
+    for name, index in NAMED.items():
         low, high = (describe(PEOPLE[1] + amount * np.eye(NUMBERS)[index]) for amount in (-2, 2))
         assert getattr(low, name) < getattr(high, name)
 
