@@ -41,16 +41,20 @@ def test_the_table_has_a_row_a_method_and_goes_on_where_it_was_stopped(recipes, 
 
     def row_of(session, seed, method, attacked):
         made.append((seed, method, attacked))
-        return {"scenario": "heads", "method": method, "person": str(seed), "id": 0.25, "became": [1.0]}
+        row = {"scenario": "heads", "method": method, "person": str(seed), "id": 0.25, "became": [1.0]}
+        return row | {"reinverted_w": 0.5} if attacked else row
 
     monkeypatch.setattr(table, "row_of", row_of)
     monkeypatch.setattr(table.Session, "open", lambda *_, **__: None)
-    asked = ["--methods", "GUIDE", "--attacked", "1", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
-    for people in (1, 2):
-        monkeypatch.setattr(sys, "argv", ["heads_table.py", "--people", str(people), *asked])
+    asked = ["--methods", "GUIDE", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
+    for people, attacked in ((1, 1), (2, 1), (2, 2)):
+        argv = ["heads_table.py", "--people", str(people), "--attacked", str(attacked), *asked]
+        monkeypatch.setattr(sys, "argv", argv)
         table.main()
-    assert made == [(0, "untouched", True), (0, "GUIDE", True), (1, "GUIDE", False)]
-    assert len(read_rows(tmp_path / table.ROWS)) == 3
+    first = [(0, "untouched", True), (0, "GUIDE", True), (1, "GUIDE", False)]
+    assert made == [*first, (1, "untouched", True), (1, "GUIDE", True)]  # the last once more, to be attacked
+    rows = read_rows(tmp_path / table.ROWS)
+    assert len(rows) == 4 and all("reinverted_w" in row for row in rows)
     lines = (tmp_path / table.TABLE).read_text().splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["heads: untouched", "heads: GUIDE"]
 
