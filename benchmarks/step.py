@@ -1,6 +1,7 @@
 """A GUIDE step of the library against the naive one, on the CPU: time, memory, and how much of the machine it uses.
 
     python benchmarks/step.py --generator mobilestylegan-ffhq --resolution 256 --repeats 7
+    python benchmarks/step.py --generator heads-eg3d
     python benchmarks/step.py --generator eg3d-tiny          # random weights, CPU-seconds of one thread
 
 The sides live in processes of their own, since an allocator is chosen once for a process, and take one step each in
@@ -40,6 +41,7 @@ from guide_lib.unlearning import Step, UnlearningSettings, unlearn
 CPU = torch.device("cpu")
 TINY = EG3DConfig(z_dim=64, w_dim=64, plane_size=64, channel_base=2048, render_size=16, enlarge_from=16)
 RANDOM = {"eg3d-full": EG3DConfig(), "eg3d-tiny": TINY}
+FLAT, HEADS = "mobilestylegan-ffhq", "heads-eg3d"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Case:
         if self.generator in RANDOM:
             random = EG3D.random(RANDOM[self.generator], torch.Generator().manual_seed(0))
             return random, load_lpips("vgg"), load_embedder()
-        return load_generator(self.generator, self.resolution), load_lpips("alex"), load_embedder()
+        generator = load_generator(self.generator, self.resolution)
+        return generator, load_lpips(generator.perceptual), load_embedder()
 
     def steps(self, side: Side) -> Iterator[Step]:
         generator, perceptual, embedder = self.networks()
@@ -183,8 +186,8 @@ def pass_through(forward: Callable[[], Tensor], back: bool, bfloat16: bool) -> N
 
 def measure(generator: str, resolution: int | None, names: list[str], repeats: int) -> dict[str, object]:
     """Everything, for `report`."""
-    able, random = computes_bfloat16(CPU), generator in RANDOM
-    names = [name for name in names if (able or not SIDES[name].bfloat16) and not (random and SIDES[name].plain)]
+    able, random, flat = computes_bfloat16(CPU), generator in RANDOM, generator == FLAT
+    names = [name for name in names if (able or not SIDES[name].bfloat16) and (flat or not SIDES[name].plain)]
     case = Case(generator, resolution, threads=1 if random else None)
     sides = measure_sides(case, names, repeats)
     keep_freed_memory()
@@ -208,7 +211,7 @@ def measure(generator: str, resolution: int | None, names: list[str], repeats: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--generator", choices=("mobilestylegan-ffhq", *RANDOM), default="mobilestylegan-ffhq")
+    parser.add_argument("--generator", choices=(FLAT, HEADS, *RANDOM), default=FLAT)
     parser.add_argument("--resolution", type=int, help="in pixels, where the generator offers several")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
