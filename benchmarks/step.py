@@ -162,7 +162,8 @@ def measure_parts(case: Case, peaks: dict[str, float], repeats: int) -> list[dic
     w_u = generator.sample(1, torch.Generator().manual_seed(1))
     image = generator.picture(w_u).clone().requires_grad_()
     parts: dict[str, Callable[[], Tensor]] = {
-        "generator": lambda: student.picture(w_u).square().mean(),
+        # what is not to go back is drawn by weights without gradients, or PyTorch's counter fails
+        "generator": lambda: (student if torch.is_grad_enabled() else generator).picture(w_u).square().mean(),
         "LPIPS": lambda: sum(features.square().mean() for features in perceptual.features(image)),
         "embedder": lambda: embedder.embed(image)[0, 0],
     }

@@ -12,7 +12,7 @@ control, in the untouched generator. Resumable: a row that is stored is computed
 Steps and rate of GUIDE and the baseline were chosen on people 100 and 101, who are not in the table: what brings ID to
 about 0.2 in a minute of one core. One latent of each kind a step, where the paper has two, leaves time for more steps;
 a natural target in place of UFO's was no better. What GUIDE does after the closed form was not chosen anew. "For good"
-CHOSEN
+was chosen there among four rates and numbers of rounds.
 """
 
 from __future__ import annotations

@@ -400,16 +400,42 @@ def test_the_table_of_heads_is_of_the_stored_people():
     table = module.table_of_rows(rows)
     assert table == (RESULTS / "heads.md").read_text(encoding="utf-8").strip() and table in page(EG3D)
     people = [{row["person"] for row in rows if row["method"] == method} for method in ("untouched", *module.METHODS)]
-    assert [len(those) for those in people] == [4, 8, 8, 8, 8, 0] and len({*map(frozenset, people[1:-1])}) == 1
+    assert [len(those) for those in people] == [16] * 6 and len({*map(frozenset, people)}) == 1
     kept = contrast(rows, "retention", "GUIDE", "closed form")
     assert f"retention is {-kept.mean:.2f} lower [{-kept.high:.2f}, {-kept.low:.2f}]" in text
     others = contrast(rows, "id_others", "GUIDE", "closed form")
-    assert f"ID_others is {-others.mean:.2f} lower, which eight people cannot tell from nothing" in text
+    assert f"ID_others is {-others.mean:.2f} lower, which 16 people cannot tell from nothing" in text
     assert f"[{-others.high:.2f}, {-others.low:.2f}]" in text and others.low < 0 < others.high
+    after = contrast(rows, "id_others", "closed form then GUIDE", "closed form")
+    assert f"lower it by {-after.mean:.2f} [{-after.high:.2f}, {-after.low:.2f}]" in text
+
+
+def test_what_a_search_finds_of_heads():
+    module, rows, text = recipe("heads_table"), rows_of("heads"), sentences(EG3D)
+    accepted = {
+        method: [row["reinverted_w_accepted"] for row in rows if row["method"] == method and "reinverted_w" in row]
+        for method in ("untouched", *module.METHODS)
+    }
+    assert [len(those) for those in accepted.values()] == [16, 4, 4, 16, 4, 16]
+    counts = {method: f"{sum(those):.0f} of 16" for method, those in accepted.items()}
+    assert f"brings {counts['untouched']} people back" in text and f"and {counts['closed form']} after the" in text
+    assert f"stop it either: {counts['for good']}" in text
     found = contrast(rows, "reinverted_w", "closed form", "untouched")
-    assert f"untouched generator ({found.mean:.2f} [{found.low:.2f}, {found.high:.2f}])" in text
+    assert f"({found.mean:.2f} [{found.low:.2f}, {found.high:.2f}] above the untouched" in text
+    found = contrast(rows, "reinverted_w", "for good", "closed form")
+    assert f"{-found.mean:.2f} less than after the closed form [{-found.high:.2f}, {-found.low:.2f}]" in text
+    kept, others = (contrast(rows, key, "for good", "closed form") for key in ("retention", "id_others"))
+    assert f"cost {-kept.mean:.2f} of retention" in text
+    assert f"lower ID_others by {-others.mean:.2f} [{-others.high:.2f}, {-others.low:.2f}]" in text
     found = contrast(rows, "reinverted_w", "GUIDE", "untouched")
-    assert f"with GUIDE it is {-found.mean:.2f} less [{-found.high:.2f}, {-found.low:.2f}], of four people" in text
+    assert f"({-found.mean:.2f} less than untouched [{-found.high:.2f}, {-found.low:.2f}])" in text
+
+
+def test_the_recipe_of_heads_gives_much_the_same_with_another_seed():
+    first, again, text = stored("heads-eg3d"), stored("heads-eg3d-again"), sentences(EG3D)
+    assert all(first[key] == again[key] for key in ("people", "views", "seed"))
+    assert f"LPIPS {again['lpips']:.3f}, PSNR {again['psnr']:.1f} dB, {again['depth_error_median']:.3f} units" in text
+    assert abs(again["lpips"] - first["lpips"]) < 0.01 and again["lpips"] < 0.15
 
 
 def test_the_steps_of_heads_are_the_recipes_ones():
