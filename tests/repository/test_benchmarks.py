@@ -1,12 +1,13 @@
 """The benchmark of a step, without running it: its ratios, its tables, and how it counts operations."""
 
 import json
+import statistics
 
 import pytest
 import torch
 import torch.nn.functional as F
 from machine import counted_gflop
-from project import DATA
+from project import DATA, sentences
 from scaling import erase_many, people_figure, pictures_figure
 from step_report import ratios, report, table
 from tiny import TinyEmbedder, TinyGenerator, TinyPerceptual
@@ -64,6 +65,19 @@ def test_the_tables_of_the_documentation_are_the_stored_ones(size):
     _, _, sides, pairs, *_ = report(stored).split("\n\n")
     text = (DATA.parent / "docs" / "speed.md").read_text(encoding="utf-8")
     assert sides in text and pairs in text
+
+
+def test_what_a_step_on_heads_takes_is_the_stored_time():
+    stored = json.loads((DATA / "results" / "step-heads-eg3d.json").read_text(encoding="utf-8"))
+    sides, text = stored["sides"], sentences("docs/eg3d.md")
+    median = {name: statistics.median(side["seconds"]) for name, side in sides.items()}
+    mib = {name: side["peak_mib"] - side["before_mib"] for name, side in sides.items()}
+    (pair,) = ratios({name: sides[name]["seconds"] for name in ("naive", "library")})
+    assert f"a step of the paper's settings {median['library']:.2f} s and {mib['library']:.0f} MiB" in text
+    assert f"by the naive loop {median['naive']:.2f} s and {mib['naive']:.0f} MiB" in text
+    assert f"{pair['median']:.2f} times as fast ({pair['min']:.2f} to {pair['max']:.2f})" in text
+    assert f"gains little ({median['library-bfloat16']:.2f} s)" in text
+    assert f"a picture takes {stored['parts'][0]['seconds']:.2f} s" in text
 
 
 @pytest.mark.parametrize("groups", [1, 4])
