@@ -28,10 +28,9 @@ from guide_lib.perception.identity import Embedder
 PAPER_ROWS = 14  # EG3D-FFHQ's W+; the paper's distances d = 30 and alpha_max = 15 belong to this many rows
 
 # The search. Chosen on people of seeds 100 to 115; what it does to others: data/results/natural-targets.json.
-STRANGERS, STRANGER_SEED, TYPICAL = 256, 70_707, 0.7  # how many, and the truncation at which they are drawn
-STRANGERS_IN_SPACE = 96  # in three dimensions, where a picture takes ten times as long
-ALIKE = 0.25  # the share of the strangers who count as like somebody, by their readings
-FAR = 0.125  # the share of these who count as far from them, by the embedder
+STRANGERS, STRANGERS_IN_SPACE = 256, 96  # in three dimensions a picture takes ten times as long
+STRANGER_SEED, TYPICAL = 70_707, 0.7  # and the truncation at which they are drawn
+ALIKE, FAR = 0.25, 0.125  # shares: of the strangers, like somebody by their readings; of these, far by the embedder
 LIKELY, OWN = 0.95, 1000  # the share of the generator's own samples (and how many) that are no rarer than a target
 NEAREST, SHARES = 6, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # strangers walked to, and the shares of the way
 PART = 0.5  # of the way, by which other photos are moved; chosen on ORL people 5 to 8
@@ -189,11 +188,9 @@ def draw_strangers(
 ) -> Strangers:
     """Choose strangers, once for a generator; they are drawn when a search wants to see them.
 
-    moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `attributes_of` gives. count: 256 by default, 96 in
-    three dimensions.
+    moment: S, [w_dim, w_dim]. attributes: name -> [w_dim], what `attributes_of` gives. count: 256, or 96 in 3D.
     """
-    if count is None:
-        count = STRANGERS if len(generator.judging_views()) == 1 else STRANGERS_IN_SPACE
+    count = count or (STRANGERS if len(generator.judging_views()) == 1 else STRANGERS_IN_SPACE)
     rng = torch.Generator().manual_seed(seed)
     ws, own = generator.sample(count, rng, TYPICAL), generator.sample(OWN, rng)
     precision = torch.linalg.inv(moment.detach().cpu().double())

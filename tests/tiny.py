@@ -51,9 +51,6 @@ class TinyGenerator(Generator):
     def drawing_parts(self) -> list[nn.Module]:
         return [self.backbone, self.head]
 
-    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
-        return [View()] * n
-
 
 class TinyBlock(nn.Module):
     """Features [N, 5, 4, 4] -> the same size; what an adapter can follow."""

@@ -284,9 +284,6 @@ class MobileStyleGAN(Generator):
     def drawing_parts(self) -> list[nn.Module]:
         return [self.synthesis_network, *self.heads.values()]
 
-    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
-        return [View()] * n
-
 
 def released_state() -> dict[str, Tensor]:
     """The released network's weights (fetched once), under the names of `MobileStyleGAN`."""

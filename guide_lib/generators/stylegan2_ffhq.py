@@ -80,6 +80,3 @@ class StyleGAN2(Generator):
 
     def drawing_parts(self) -> list[nn.Module]:
         return [self.backbone.synthesis]
-
-    def sample_views(self, n: int, rng: torch.Generator) -> list[View]:
-        return [View()] * n
