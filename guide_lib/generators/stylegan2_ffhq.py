@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from guide_lib.generators.base import Generator, Rendering, StyleLayer, View
