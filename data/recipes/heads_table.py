@@ -18,8 +18,6 @@ was chosen there among four rates and numbers of rounds.
 from __future__ import annotations
 
 import argparse
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +27,11 @@ from torch import Tensor
 from guide_lib.attacks import Attacker
 from guide_lib.evaluation import read_rows, summarise, table_of
 from guide_lib.evaluation.comparison import unlearn_by
-from guide_lib.experiment import Person, bar, run_folder
+from guide_lib.evaluation.scenarios import Method
+from guide_lib.experiment import Person, run_folder
 from guide_lib.files import write_rows
 from guide_lib.inversion import InversionSettings
 from guide_lib.metrics import identity_similarity, render
-from guide_lib.robust import RobustSettings
 from guide_lib.runtime import keep_freed_memory
 from guide_lib.session import Session
 from guide_lib.unlearning import UnlearningSettings
@@ -43,8 +41,9 @@ ROWS, TABLE = "heads-people.jsonl", "heads.md"
 METHODS = ["baseline", "GUIDE", "closed form", "closed form then GUIDE", "for good"]
 ARRIVING = {"steps": 30, "learning_rate": 6e-4, "n_adjacent": 1, "n_global": 1}  # few steps, at 20 times the usual rate
 ARRIVED = {"learning_rate": 1.2e-4}  # after the closed form
+SEEKER = Attacker(starts=2, settings=InversionSettings(steps_w=40, steps_w_plus=0))
 ROUND = {"steps": 10, "walk": 0.0, "n_adjacent": 1, "n_global": 1, **ARRIVED}
-ROUNDS, SEEKER = 3, Attacker(starts=2, settings=InversionSettings(steps_w=40, steps_w_plus=0))
+WAYS = {"for good": Method(None, changes=ROUND, at_once=True, robust={"rounds": 3, "attacker": SEEKER})}
 DRESSED = [*range(9, 21), 28]  # of z: colour, style and cut of hair, and the smile
 OTHERS, CROWD = 6, 16
 SEARCH = {"settings": InversionSettings(steps_w=30, steps_w_plus=0), "starts": 1}
@@ -72,20 +71,6 @@ def other_days(seed: int) -> Tensor:
     return z
 
 
-def erase_for_good(session: Session, person: Person) -> float:
-    """In closed form, then in `ROUNDS` rounds against `SEEKER`; returns the seconds."""
-    session.start_over(person)
-    session.target(None)
-    started, device = time.perf_counter(), person.w_u.device
-    session.erase_at_once()
-    training = UnlearningSettings.fast(device, **ROUND)
-    settings = RobustSettings.fast(device, rounds=ROUNDS, attacker=SEEKER, training=training)
-    with closing(session.erase_for_good(settings)) as steps:
-        for _ in bar(steps, settings.total(), f"for good, person {person.name}"):
-            pass
-    return time.perf_counter() - started
-
-
 def row_of(session: Session, seed: int, method: str, attacked: bool) -> dict[str, Any]:
     """One person by one method; "untouched" is the control of the attack, which nobody was erased from."""
     generator, networks = session.generator, session.networks
@@ -95,11 +80,9 @@ def row_of(session: Session, seed: int, method: str, attacked: bool) -> dict[str
     settings = UnlearningSettings.fast(generator.w_avg.device, **changes)
     if method == "untouched":
         session.start_over(person)
-    elif method == "for good":
-        row["seconds"] = erase_for_good(session, person)
     else:
-        row |= unlearn_by(method, session, person, settings, session.folder / f"{seed}-{method}.safetensors")
-    if method != "untouched":
+        checkpoint = session.folder / f"{seed}-{method}.safetensors"
+        row |= unlearn_by(method, session, person, settings, checkpoint, WAYS.get(method))
         row |= session.measure(CROWD).as_dict()
         others = generator.mapping(other_days(seed))
         before, after = (render(network, others) for network in (generator, session.student))
